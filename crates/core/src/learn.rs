@@ -1,0 +1,108 @@
+//! One gradient from a batch of experience, micro-batch by micro-batch.
+
+use burn::tensor::{Device, Tensor};
+
+use crate::model::Transformer;
+use crate::objective::{EntropyUse, Experience, Objective, Scoring, TokenBatch, score};
+use crate::optim::Gradients;
+
+/// The gradient of a batch and what it showed. Nothing is read back from the device.
+#[derive(Debug)]
+pub struct Learned {
+    /// Gradient of the loss of the whole batch.
+    pub gradients: Gradients,
+    /// The loss. `[1]`
+    pub loss: Tensor<1>,
+    /// Weighted mean entropy of the chosen tokens in nats, where it was asked for. `[1]`
+    pub entropy: Option<Tensor<1>>,
+}
+
+/// Adds up the gradients of `experiences`, at most `micro_batch_size` sequences at a time.
+///
+/// `model` must live on an autodiff device.
+///
+/// # Panics
+/// If there is no experience, or a sequence does not fit the context.
+pub fn learn(
+    model: &Transformer,
+    experiences: &[Experience],
+    objective: &dyn Objective,
+    micro_batch_size: usize,
+) -> Learned {
+    let parts = experiences.chunks(micro_batch_size.max(1));
+    let sum = parts.map(|part| learn_part(model, part, objective)).reduce(|mut sum, part| {
+        sum.gradients.add(part.gradients);
+        Learned {
+            gradients: sum.gradients,
+            loss: sum.loss + part.loss,
+            entropy: sum.entropy.zip(part.entropy).map(|(sum, part)| sum + part),
+        }
+    });
+    sum.expect("a batch has experience")
+}
+
+fn learn_part(model: &Transformer, part: &[Experience], objective: &dyn Objective) -> Learned {
+    let scores = score(model, &pairs(part), objective.scoring());
+    let batch = TokenBatch::new(part, &model.device());
+    let loss = objective.loss(&scores, &batch);
+    let weights = batch.weights.without_autodiff();
+    let entropy = scores
+        .entropy
+        .map(|entropy| (entropy.without_autodiff() * weights.clone()).sum() / weights.sum());
+    let share = part.iter().flat_map(|one| &one.weights).sum::<f32>();
+    Learned {
+        gradients: Gradients::of(model, loss.backward()),
+        loss: loss.without_autodiff(),
+        entropy: entropy.map(|entropy| entropy.mul_scalar(share)),
+    }
+}
+
+/// Log-probability in nats of every completion's tokens, on the host, at a temperature.
+///
+/// `model` should live on a device without autodiff.
+///
+/// # Errors
+/// What the device reports when it does not return them.
+pub async fn log_probs(
+    model: &Transformer,
+    pairs: &[(&[u32], &[u32])],
+    temperature: f64,
+    micro_batch_size: usize,
+) -> Result<Vec<Vec<f32>>, String> {
+    let mut all = Vec::with_capacity(pairs.len());
+    for part in pairs.chunks(micro_batch_size.max(1)) {
+        let scoring = Scoring { temperature, entropy: EntropyUse::Skip };
+        let scores = score(model, part, scoring).log_probs;
+        let data = scores.into_data_async().await.map_err(|error| format!("{error:?}"))?;
+        let flat = data.try_to_vec::<f32>().expect("scores are f32");
+        let mut rest = flat.as_slice();
+        for (_, completion) in part {
+            let (own, others) = rest.split_at(completion.len());
+            all.push(own.to_vec());
+            rest = others;
+        }
+    }
+    Ok(all)
+}
+
+fn pairs(experiences: &[Experience]) -> Vec<(&[u32], &[u32])> {
+    experiences.iter().map(|one| (one.prompt.as_slice(), one.completion.as_slice())).collect()
+}
+
+/// The device that trains on `device`: with autodiff, and recomputing cheap activations if asked.
+pub fn training_device(device: &Device, activations: Activations) -> Device {
+    let device = device.clone().autodiff();
+    match activations {
+        Activations::Keep => device,
+        Activations::Recompute => device.gradient_checkpointing(),
+    }
+}
+
+/// What happens to activations between the forward and the backward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activations {
+    /// Kept in memory.
+    Keep,
+    /// Cheap ones are computed again in the backward pass: less memory, more time.
+    Recompute,
+}

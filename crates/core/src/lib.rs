@@ -1,0 +1,10 @@
+//! The core of Kudos: transformer, text, tasks, rollouts, rewards, objectives, optimizer.
+//!
+//! Tensors and bytes in, tensors and bytes out: no file, network, clock, environment, thread or
+//! backend is known here. Devices, coins and data are arguments.
+
+pub mod learn;
+pub mod model;
+pub mod objective;
+pub mod optim;
+pub mod rollout;

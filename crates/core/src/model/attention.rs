@@ -1,0 +1,163 @@
+//! Causal self-attention with grouped key-value heads.
+//!
+//! Source: Vaswani et al. 2017; Ainslie et al. 2023 for grouped queries.
+
+use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
+use burn::tensor::ops::AttentionModuleOptions;
+use burn::tensor::{Bool, Device, Tensor, activation, module};
+
+use super::cache::LayerCache;
+use super::config::TransformerConfig;
+use super::rotary::Rotation;
+
+/// The four projections of one attention layer.
+#[derive(Module, Debug)]
+pub struct Attention {
+    /// `[D, heads * d_head]`
+    pub query: Linear,
+    /// `[D, kv_heads * d_head]`
+    pub key: Linear,
+    /// `[D, kv_heads * d_head]`
+    pub value: Linear,
+    /// `[heads * d_head, D]`
+    pub output: Linear,
+    dropout: Dropout,
+    n_kv_heads: usize,
+    d_head: usize,
+}
+
+/// Which keys each query may see, prepared once a forward pass for all layers.
+#[derive(Debug, Clone)]
+pub struct Visibility {
+    /// True where a key is hidden. `[B or 1, 1, T, S]`
+    hidden: Tensor<4, Bool>,
+    /// Zero where a key is seen, very negative where it is hidden. `[B or 1, 1, T, S]`
+    bias: Tensor<4>,
+}
+
+impl Visibility {
+    /// From the mask of hidden keys. `[B or 1, 1, T, S]`
+    pub fn new(hidden: Tensor<4, Bool>, like: &Tensor<3>) -> Self {
+        let (dims, device, dtype) = (hidden.dims(), like.device(), like.dtype());
+        // Finite, since shader languages have no infinities; half precision ends at 65504.
+        let lowest = if dtype == burn::tensor::DType::F16 { -6e4 } else { -1e9 };
+        let bias = Tensor::zeros(dims, (&device, dtype)).mask_fill(hidden.clone(), lowest);
+        Self { hidden, bias }
+    }
+
+    /// The same for the first `length` keys only.
+    pub(super) fn narrow(&self, length: usize) -> Self {
+        Self {
+            hidden: self.hidden.clone().narrow(3, 0, length),
+            bias: self.bias.clone().narrow(3, 0, length),
+        }
+    }
+}
+
+impl Attention {
+    /// Projections with burn's default initialization; `Transformer::init` draws them anew.
+    pub(super) fn init(config: &TransformerConfig, device: &Device) -> Self {
+        let linear = |input, output| {
+            LinearConfig::new(input, output).with_bias(config.attention_bias).init(device)
+        };
+        let d_queries = config.n_heads * config.d_head;
+        let d_keys = config.n_kv_heads * config.d_head;
+        Self {
+            query: linear(config.d_model, d_queries),
+            key: linear(config.d_model, d_keys),
+            value: linear(config.d_model, d_keys),
+            output: linear(d_queries, config.d_model),
+            dropout: DropoutConfig::new(config.dropout).init(),
+            n_kv_heads: config.n_kv_heads,
+            d_head: config.d_head,
+        }
+    }
+
+    /// Attends within the sequence itself. `[B, T, D] -> [B, T, D]`
+    pub fn forward(
+        &self,
+        input: Tensor<3>,
+        rotation: Option<&Rotation>,
+        visibility: &Visibility,
+    ) -> Tensor<3> {
+        let (query, key, value) = self.project(input, rotation);
+        let fused = !query.is_autodiff() && query.dims()[1] == self.n_kv_heads;
+        let context = if fused {
+            let options = AttentionModuleOptions::default();
+            module::attention(query, key, value, Some(visibility.hidden.clone()), None, options)
+        } else {
+            self.attend(query, key, value, Some(visibility))
+        };
+        self.merge(context)
+    }
+
+    /// Attends to the `length` positions in the cache and to the new ones, which are added to it.
+    /// `[B, T, D] -> [B, T, D]`
+    pub(super) fn forward_cached(
+        &self,
+        input: Tensor<3>,
+        rotation: Option<&Rotation>,
+        visibility: Option<&Visibility>,
+        cache: (&mut LayerCache, usize),
+    ) -> Tensor<3> {
+        let (query, key, value) = self.project(input, rotation);
+        let (layer, length) = cache;
+        let (keys, values) = layer.append(length, key, value);
+        let context = self.attend(query, keys, values, visibility);
+        self.merge(context)
+    }
+
+    /// Queries, keys and values by head. `[B, T, D] -> [B, H, T, d_head]` each
+    fn project(
+        &self,
+        input: Tensor<3>,
+        rotation: Option<&Rotation>,
+    ) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
+        let [batch, time, _] = input.dims();
+        let heads = |projected: Tensor<3>| {
+            projected.reshape([batch as i64, time as i64, -1, self.d_head as i64]).swap_dims(1, 2)
+        };
+        let query = heads(self.query.forward(input.clone()));
+        let key = heads(self.key.forward(input.clone()));
+        let value = heads(self.value.forward(input));
+        match rotation {
+            Some(rotation) => (rotation.apply(query), rotation.apply(key), value),
+            None => (query, key, value),
+        }
+    }
+
+    /// Softmax attention in plain operations; query heads that share a key head are extra rows, so
+    /// keys are never repeated. `[B, H, T, d], [B, K, S, d], [B, K, S, d] -> [B, H, T, d]`
+    fn attend(
+        &self,
+        query: Tensor<4>,
+        key: Tensor<4>,
+        value: Tensor<4>,
+        visibility: Option<&Visibility>,
+    ) -> Tensor<4> {
+        let [batch, n_heads, time, d_head] = query.dims();
+        let (kv_heads, seen) = (self.n_kv_heads, key.dims()[2]);
+        let group = n_heads / kv_heads;
+        let rows = [batch, kv_heads, group * time, d_head];
+        let query = query.mul_scalar((d_head as f64).powf(-0.5)).reshape(rows);
+        let scores = query.matmul(key.swap_dims(2, 3));
+        let scores = match visibility {
+            None => scores,
+            Some(Visibility { bias, .. }) if group == 1 => scores + bias.clone(),
+            Some(Visibility { bias, .. }) => {
+                let grouped = scores.reshape([batch, kv_heads, group, time, seen]);
+                let bias: Tensor<5> = bias.clone().unsqueeze_dim(2);
+                (grouped + bias).reshape([batch, kv_heads, group * time, seen])
+            }
+        };
+        let weights = self.dropout.forward(activation::softmax(scores, 3));
+        weights.matmul(value).reshape([batch, n_heads, time, d_head])
+    }
+
+    /// Joins the heads and projects. `[B, H, T, d_head] -> [B, T, D]`
+    fn merge(&self, context: Tensor<4>) -> Tensor<3> {
+        let [batch, n_heads, time, d_head] = context.dims();
+        self.output.forward(context.swap_dims(1, 2).reshape([batch, time, n_heads * d_head]))
+    }
+}

@@ -1,0 +1,68 @@
+//! One pre-norm block: attention, then feed-forward, each added to the residual stream.
+
+use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig};
+use burn::tensor::{Device, Tensor};
+
+use super::attention::{Attention, Visibility};
+use super::cache::LayerCache;
+use super::config::TransformerConfig;
+use super::feed_forward::FeedForward;
+use super::norm::Norm;
+use super::rotary::Rotation;
+
+/// One layer of the transformer.
+#[derive(Module, Debug)]
+pub struct Block {
+    /// Before attention.
+    pub attention_norm: Norm,
+    /// Mixes positions.
+    pub attention: Attention,
+    /// Before the feed-forward layer.
+    pub feed_forward_norm: Norm,
+    /// Transforms each position.
+    pub feed_forward: FeedForward,
+    dropout: Dropout,
+}
+
+impl Block {
+    pub(super) fn init(config: &TransformerConfig, device: &Device) -> Self {
+        Self {
+            attention_norm: Norm::init(config, device),
+            attention: Attention::init(config, device),
+            feed_forward_norm: Norm::init(config, device),
+            feed_forward: FeedForward::init(config, device),
+            dropout: DropoutConfig::new(config.dropout).init(),
+        }
+    }
+
+    /// `[B, T, D] -> [B, T, D]`
+    pub fn forward(
+        &self,
+        input: Tensor<3>,
+        rotation: Option<&Rotation>,
+        visibility: &Visibility,
+    ) -> Tensor<3> {
+        let normed = self.attention_norm.forward(input.clone());
+        let mixed = self.attention.forward(normed, rotation, visibility);
+        self.transform(input + self.dropout.forward(mixed))
+    }
+
+    /// `[B, T, D] -> [B, T, D]`, with the past of `cache`
+    pub(super) fn forward_cached(
+        &self,
+        input: Tensor<3>,
+        rotation: Option<&Rotation>,
+        visibility: Option<&Visibility>,
+        cache: (&mut LayerCache, usize),
+    ) -> Tensor<3> {
+        let normed = self.attention_norm.forward(input.clone());
+        let mixed = self.attention.forward_cached(normed, rotation, visibility, cache);
+        self.transform(input + mixed)
+    }
+
+    fn transform(&self, stream: Tensor<3>) -> Tensor<3> {
+        let normed = self.feed_forward_norm.forward(stream.clone());
+        stream + self.dropout.forward(self.feed_forward.forward(normed))
+    }
+}

@@ -1,0 +1,106 @@
+//! The preallocated key-value cache: decoding writes in place and never copies the past.
+//!
+//! Each layer owns two tensors of the full capacity. Writing a step is a `slice_assign` on a tensor
+//! that nobody else holds, which every burn device does in place; reading the past is a view.
+
+use burn::tensor::{Bool, Device, Tensor};
+
+use super::attention::Visibility;
+use super::config::TransformerConfig;
+
+/// Keys and values of all layers for the positions decoded so far.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    layers: Vec<LayerCache>,
+    length: usize,
+    capacity: usize,
+    /// What a single new query may see of the whole capacity: all but padding. `[B, 1, 1, T]`
+    seen: Option<Visibility>,
+}
+
+/// Keys and values of one layer, at full capacity from the start.
+#[derive(Debug, Clone)]
+pub struct LayerCache {
+    /// `[B, H, T, D]`, H key heads, T the capacity, D the width of a head
+    key: Tensor<4>,
+    /// `[B, H, T, D]`
+    value: Tensor<4>,
+}
+
+impl Cache {
+    /// Room for `capacity` positions of `batch` sequences. All memory is taken here.
+    pub fn new(config: &TransformerConfig, batch: usize, capacity: usize, device: &Device) -> Self {
+        let shape = [batch, config.n_kv_heads, capacity, config.d_head];
+        let layers = (0..config.n_layers)
+            .map(|_| LayerCache {
+                key: Tensor::zeros(shape, device),
+                value: Tensor::zeros(shape, device),
+            })
+            .collect();
+        Self { layers, length: 0, capacity, seen: None }
+    }
+
+    /// Positions written so far.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether nothing was written yet.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Positions that fit.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(super) fn layers(&mut self) -> impl Iterator<Item = &mut LayerCache> {
+        self.layers.iter_mut()
+    }
+
+    /// Keeps the padding of the first positions, which later queries must not see. `[B, T]`
+    pub(super) fn remember_padding(
+        &mut self,
+        padding: Option<Tensor<2, Bool>>,
+        like: &Tensor<3>,
+    ) {
+        self.seen = padding.map(|padding| {
+            let [batch, time] = padding.dims();
+            let whole = Tensor::<2>::zeros([batch, self.capacity], &like.device());
+            let whole = whole.slice_assign([0..batch, 0..time], padding.float());
+            let hidden = whole.greater_elem(0.5).reshape([batch, 1, 1, self.capacity]);
+            Visibility::new(hidden, like)
+        });
+    }
+
+    /// What one new query sees of the first `length` positions; none when it sees all.
+    pub(super) fn visibility(&self, length: usize) -> Option<Visibility> {
+        self.seen.as_ref().map(|seen| seen.narrow(length))
+    }
+
+    pub(super) fn advance(&mut self, positions: usize) {
+        self.length += positions;
+    }
+}
+
+impl LayerCache {
+    /// Writes the keys and values of new positions after the first `length` ones and returns views
+    /// of all positions up to and with them. `[B, H, T, D] -> [B, H, length + T, D]` twice.
+    ///
+    /// # Panics
+    /// If the capacity does not hold them.
+    pub(super) fn append(
+        &mut self,
+        length: usize,
+        key: Tensor<4>,
+        value: Tensor<4>,
+    ) -> (Tensor<4>, Tensor<4>) {
+        let [batch, heads, time, width] = key.dims();
+        let end = length + time;
+        let place = [0..batch, 0..heads, length..end, 0..width];
+        self.key.inplace(|all| all.slice_assign(place.clone(), key));
+        self.value.inplace(|all| all.slice_assign(place, value));
+        (self.key.clone().narrow(2, 0, end), self.value.clone().narrow(2, 0, end))
+    }
+}

@@ -1,0 +1,57 @@
+//! The feed-forward layer of a block: GELU in its tanh form, or SwiGLU.
+//!
+//! Source: Hendrycks and Gimpel 2016 (GELU), Shazeer 2020 (SwiGLU).
+
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Device, Tensor, activation};
+
+use super::config::{FeedForwardKind, TransformerConfig};
+
+/// Two or three projections with a nonlinearity between.
+#[derive(Module, Debug)]
+pub struct FeedForward {
+    /// The gate of SwiGLU; none for GELU. `[D, d_ff]`
+    pub gate: Option<Linear>,
+    /// `[D, d_ff]`
+    pub up: Linear,
+    /// `[d_ff, D]`
+    pub down: Linear,
+}
+
+impl FeedForward {
+    /// Projections with burn's default initialization; `Transformer::init` draws them anew.
+    pub(super) fn init(config: &TransformerConfig, device: &Device) -> Self {
+        let linear = |input, output| {
+            LinearConfig::new(input, output).with_bias(config.feed_forward_bias).init(device)
+        };
+        let gate = match config.feed_forward {
+            FeedForwardKind::Gelu => None,
+            FeedForwardKind::SwiGlu => Some(linear(config.d_model, config.d_ff)),
+        };
+        Self {
+            gate,
+            up: linear(config.d_model, config.d_ff),
+            down: linear(config.d_ff, config.d_model),
+        }
+    }
+
+    /// Transforms each position. `[B, T, D] -> [B, T, D]`
+    pub fn forward(&self, input: Tensor<3>) -> Tensor<3> {
+        let inner = match &self.gate {
+            None => gelu_tanh(self.up.forward(input)),
+            Some(gate) => activation::silu(gate.forward(input.clone())) * self.up.forward(input),
+        };
+        self.down.forward(inner)
+    }
+}
+
+/// GELU in its tanh form, `x * sigmoid(2 z)` with `z = sqrt(2 / pi) (x + 0.044715 x^3)`: the same
+/// function as `x (1 + tanh z) / 2` in fewer passes over memory. `[B, T, D] -> [B, T, D]`
+fn gelu_tanh(input: Tensor<3>) -> Tensor<3> {
+    const TWO_SQRT_2_OVER_PI: f64 = 1.595_769_121_605_730_7;
+    let square = input.clone() * input.clone();
+    let slope = square.mul_scalar(0.044715 * TWO_SQRT_2_OVER_PI).add_scalar(TWO_SQRT_2_OVER_PI);
+    let gate = activation::sigmoid(slope * input.clone());
+    input * gate
+}

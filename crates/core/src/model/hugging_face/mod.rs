@@ -1,0 +1,70 @@
+//! Checkpoints in Hugging Face's form: `config.json` and `model.safetensors`, as text and bytes.
+//!
+//! What is written loads in Python's transformers with equal logits. Leaves out: files, tokenizers,
+//! and architectures other than GPT-2 and Llama.
+
+mod config;
+mod weights;
+
+pub use config::{SpecialTokens, config_from_json, config_to_json};
+pub use weights::{read_weights, write_weights};
+
+use thiserror::Error;
+
+/// Why a checkpoint cannot be read or written.
+#[derive(Debug, Error)]
+pub enum CheckpointError {
+    /// `config.json` is not JSON.
+    #[error("config.json is not valid JSON ({0}): download or export the checkpoint again")]
+    NotJson(#[from] serde_json::Error),
+    /// A field of `config.json` is missing or has another type.
+    #[error("config.json has no usable `{0}`: is this a GPT-2 or Llama checkpoint?")]
+    Field(&'static str),
+    /// An architecture that is not supported.
+    #[error("model_type `{0}` is not supported: use a gpt2 or llama checkpoint")]
+    Family(String),
+    /// A setting of `config.json` that would change the logits and is not supported.
+    #[error("config.json sets `{field}` to {value}, which is not supported")]
+    Setting {
+        /// The field's name.
+        field: &'static str,
+        /// What it holds.
+        value: String,
+    },
+    /// The sizes contradict each other.
+    #[error("config.json: {0}")]
+    Config(#[from] super::ConfigError),
+    /// A model that neither family describes.
+    #[error("neither GPT-2 nor Llama has {0}: such a model cannot be written for Hugging Face")]
+    NoFamily(&'static str),
+    /// The weights' container is damaged.
+    #[error("model.safetensors is damaged or not a safetensors file ({0}): download or export it again")]
+    Container(String),
+    /// A tensor is missing.
+    #[error("model.safetensors lacks `{0}`: the weights do not belong to this config.json")]
+    Missing(String),
+    /// A tensor that the model has no place for.
+    #[error("model.safetensors holds `{0}`, which this config.json has no place for")]
+    Foreign(String),
+    /// A tensor of another shape.
+    #[error("`{name}` has shape {found:?}, config.json asks for {expected:?}")]
+    Shape {
+        /// The tensor's name.
+        name: String,
+        /// Its shape in the file.
+        found: Vec<usize>,
+        /// The shape that the configuration gives.
+        expected: Vec<usize>,
+    },
+    /// A number type that is not read.
+    #[error("`{name}` is stored as {dtype}: convert it to F32, F16 or BF16")]
+    Number {
+        /// The tensor's name.
+        name: String,
+        /// The type in the file.
+        dtype: String,
+    },
+    /// The device did not return the weights.
+    #[error("the device did not return the weights: {0}")]
+    Device(String),
+}

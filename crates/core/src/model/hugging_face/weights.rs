@@ -1,0 +1,347 @@
+//! `model.safetensors` with a family's own tensor names, to and from a model.
+//!
+//! One table per family ties each stored tensor to parameters: several of ours side by side make
+//! GPT-2's fused projection, and Llama stores matrices as `[output, input]`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use super::CheckpointError;
+use crate::model::parameters::{Path, replace};
+use crate::model::{FeedForwardKind, Positions, Transformer, TransformerConfig};
+
+/// One stored tensor and where it lives in the model.
+struct Entry {
+    /// Its name in the file.
+    name: String,
+    /// Parameters side by side along the last dimension.
+    parts: Vec<String>,
+    /// Stored as `[output, input]`.
+    transposed: bool,
+}
+
+/// A parameter's values on the host.
+#[derive(Clone)]
+struct HostTensor {
+    shape: Vec<usize>,
+    values: Vec<f32>,
+}
+
+/// Writes a model as safetensors bytes.
+///
+/// # Errors
+/// If the device does not return the weights.
+pub async fn write_weights(model: &Transformer) -> Result<Vec<u8>, CheckpointError> {
+    let mut collect = Collect { path: Path::default(), tensors: Vec::new() };
+    model.visit(&mut collect);
+    let mut host = BTreeMap::new();
+    for (name, tensor, shape) in collect.tensors {
+        let data = tensor.into_data_async().await;
+        let data = data.map_err(|error| CheckpointError::Device(format!("{error:?}")))?;
+        let values = data.convert::<f32>().try_to_vec().expect("converted to f32");
+        host.insert(name, HostTensor { shape, values });
+    }
+    let stored: Vec<(String, Vec<usize>, Vec<u8>)> = entries(model.config())
+        .into_iter()
+        .map(|entry| {
+            let joined = join(entry.parts.iter().map(|part| &host[part]).collect());
+            let tensor = if entry.transposed { transpose(&joined) } else { joined };
+            let bytes = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            (entry.name, tensor.shape, bytes)
+        })
+        .collect();
+    let views = stored.iter().map(|(name, shape, bytes)| {
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("bytes fit the shape");
+        (name.as_str(), view)
+    });
+    let metadata = [("format".to_owned(), "pt".to_owned())].into();
+    safetensors::serialize(views, Some(metadata))
+        .map_err(|error| CheckpointError::Container(error.to_string()))
+}
+
+/// Reads a model from safetensors bytes.
+///
+/// # Errors
+/// If the bytes are damaged, or tensors are missing, foreign, of another shape or number type.
+pub fn read_weights(
+    config: &TransformerConfig,
+    bytes: &[u8],
+    device: &Device,
+) -> Result<Transformer, CheckpointError> {
+    let file = SafeTensors::deserialize(bytes)
+        .map_err(|error| CheckpointError::Container(error.to_string()))?;
+    let model = Transformer::zeroed(config, device);
+    let mut shapes = Shapes { path: Path::default(), shapes: BTreeMap::new() };
+    model.visit(&mut shapes);
+    let mut host = BTreeMap::new();
+    let mut known = BTreeSet::new();
+    for entry in entries(config) {
+        let parts: Vec<&Vec<usize>> = entry.parts.iter().map(|part| &shapes.shapes[part]).collect();
+        let tensor = load(&file, &entry, &parts)?;
+        host.extend(split(&entry, &parts, tensor));
+        known.insert(entry.name);
+    }
+    let foreign = file.names().into_iter().find(|name| !known.contains(*name) && !implied(name));
+    if let Some(name) = foreign {
+        return Err(CheckpointError::Foreign(name.to_owned()));
+    }
+    Ok(model.map(&mut Fill { path: Path::default(), host }))
+}
+
+/// Tensors that older files repeat although they follow from others: masks, rotary tables and the
+/// tied head.
+fn implied(name: &str) -> bool {
+    let tables = [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"];
+    tables.iter().any(|table| name.ends_with(table)) || name == "lm_head.weight"
+}
+
+/// Reads one stored tensor as f32 in our orientation, after checking its shape.
+fn load(
+    file: &SafeTensors<'_>,
+    entry: &Entry,
+    parts: &[&Vec<usize>],
+) -> Result<HostTensor, CheckpointError> {
+    // Some published GPT-2 files name tensors without the leading `transformer.`.
+    let short = entry.name.strip_prefix("transformer.").unwrap_or(&entry.name);
+    let view = file
+        .tensor(&entry.name)
+        .or_else(|_| file.tensor(short))
+        .map_err(|_| CheckpointError::Missing(entry.name.clone()))?;
+    let mut expected = parts[0].clone();
+    *expected.last_mut().expect("parameters have a dimension") =
+        parts.iter().map(|shape| shape[shape.len() - 1]).sum();
+    let stored: Vec<usize> = if entry.transposed {
+        expected.iter().rev().copied().collect()
+    } else {
+        expected
+    };
+    if view.shape() != stored {
+        return Err(CheckpointError::Shape {
+            name: entry.name.clone(),
+            found: view.shape().to_vec(),
+            expected: stored,
+        });
+    }
+    let tensor = HostTensor { shape: stored, values: numbers(&entry.name, &view)? };
+    Ok(if entry.transposed { transpose(&tensor) } else { tensor })
+}
+
+fn numbers(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, CheckpointError> {
+    let bytes = view.data();
+    let halves = |decode: fn([u8; 2]) -> f32| {
+        bytes.chunks_exact(2).map(|pair| decode([pair[0], pair[1]])).collect()
+    };
+    if view.dtype() == Dtype::F32 {
+        let words = bytes.chunks_exact(4);
+        Ok(words.map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect())
+    } else if view.dtype() == Dtype::F16 {
+        Ok(halves(|pair| burn::tensor::f16::from_le_bytes(pair).to_f32()))
+    } else if view.dtype() == Dtype::BF16 {
+        Ok(halves(|pair| burn::tensor::bf16::from_le_bytes(pair).to_f32()))
+    } else {
+        let dtype = format!("{:?}", view.dtype());
+        Err(CheckpointError::Number { name: name.to_owned(), dtype })
+    }
+}
+
+/// Cuts a stored tensor into the parameters it holds, along the last dimension.
+fn split<'a>(
+    entry: &'a Entry,
+    parts: &[&Vec<usize>],
+    tensor: HostTensor,
+) -> Vec<(String, HostTensor)> {
+    let width = tensor.shape[tensor.shape.len() - 1];
+    let mut start = 0;
+    let mut cut = Vec::with_capacity(parts.len());
+    for (name, shape) in entry.parts.iter().zip(parts) {
+        let end = start + shape[shape.len() - 1];
+        let rows = tensor.values.chunks_exact(width);
+        let values = rows.flat_map(|row| row[start..end].iter().copied()).collect();
+        cut.push((name.clone(), HostTensor { shape: (*shape).clone(), values }));
+        start = end;
+    }
+    cut
+}
+
+/// Sets parameters side by side along the last dimension.
+fn join(parts: Vec<&HostTensor>) -> HostTensor {
+    let widths: Vec<usize> = parts.iter().map(|part| part.shape[part.shape.len() - 1]).collect();
+    let rows = parts[0].values.len() / widths[0];
+    let mut values = Vec::with_capacity(rows * widths.iter().sum::<usize>());
+    for row in 0..rows {
+        for (part, width) in parts.iter().zip(&widths) {
+            values.extend_from_slice(&part.values[row * width..(row + 1) * width]);
+        }
+    }
+    let mut shape = parts[0].shape.clone();
+    *shape.last_mut().expect("parameters have a dimension") = widths.iter().sum();
+    HostTensor { shape, values }
+}
+
+fn transpose(matrix: &HostTensor) -> HostTensor {
+    let (rows, columns) = (matrix.shape[0], matrix.shape[1]);
+    let values = (0..columns)
+        .flat_map(|column| (0..rows).map(move |row| (row, column)))
+        .map(|(row, column)| matrix.values[row * columns + column])
+        .collect();
+    HostTensor { shape: vec![columns, rows], values }
+}
+
+/// The table of the family that `config` belongs to.
+fn entries(config: &TransformerConfig) -> Vec<Entry> {
+    match config.positions {
+        Positions::Learned => gpt2_entries(config),
+        Positions::Rotary { .. } => llama_entries(config),
+    }
+}
+
+fn gpt2_entries(config: &TransformerConfig) -> Vec<Entry> {
+    let mut table = Table::default();
+    table.row("transformer.wte.weight", &["token_embedding.weight"]);
+    table.row("transformer.wpe.weight", &["position_embedding.weight"]);
+    for layer in 0..config.n_layers {
+        let (theirs, ours) = (format!("transformer.h.{layer}"), format!("blocks.{layer}"));
+        let row = |table: &mut Table, name: &str, parts: &[&str]| {
+            let parts: Vec<String> = parts.iter().map(|part| format!("{ours}.{part}")).collect();
+            table.rows.push(Entry { name: format!("{theirs}.{name}"), parts, transposed: false });
+        };
+        row(&mut table, "ln_1.weight", &["attention_norm.Layer.gamma"]);
+        row(&mut table, "ln_1.bias", &["attention_norm.Layer.beta"]);
+        for kind in ["weight", "bias"] {
+            let fused = ["query", "key", "value"].map(|part| format!("attention.{part}.{kind}"));
+            let fused: Vec<&str> = fused.iter().map(String::as_str).collect();
+            row(&mut table, &format!("attn.c_attn.{kind}"), &fused);
+            row(&mut table, &format!("attn.c_proj.{kind}"), &[&format!("attention.output.{kind}")]);
+            row(&mut table, &format!("mlp.c_fc.{kind}"), &[&format!("feed_forward.up.{kind}")]);
+            row(&mut table, &format!("mlp.c_proj.{kind}"), &[&format!("feed_forward.down.{kind}")]);
+        }
+        row(&mut table, "ln_2.weight", &["feed_forward_norm.Layer.gamma"]);
+        row(&mut table, "ln_2.bias", &["feed_forward_norm.Layer.beta"]);
+    }
+    table.row("transformer.ln_f.weight", &["norm.Layer.gamma"]);
+    table.row("transformer.ln_f.bias", &["norm.Layer.beta"]);
+    table.head(config);
+    table.rows
+}
+
+fn llama_entries(config: &TransformerConfig) -> Vec<Entry> {
+    let mut table = Table::default();
+    table.row("model.embed_tokens.weight", &["token_embedding.weight"]);
+    for layer in 0..config.n_layers {
+        let (theirs, ours) = (format!("model.layers.{layer}"), format!("blocks.{layer}"));
+        let mut linear = |name: &str, part: &str, bias: bool| {
+            table.matrix(&format!("{theirs}.{name}.weight"), &format!("{ours}.{part}.weight"));
+            if bias {
+                let part = format!("{ours}.{part}.bias");
+                table.row(&format!("{theirs}.{name}.bias"), &[&part]);
+            }
+        };
+        for (name, part) in [("q", "query"), ("k", "key"), ("v", "value"), ("o", "output")] {
+            let part = format!("attention.{part}");
+            linear(&format!("self_attn.{name}_proj"), &part, config.attention_bias);
+        }
+        if config.feed_forward == FeedForwardKind::SwiGlu {
+            linear("mlp.gate_proj", "feed_forward.gate", config.feed_forward_bias);
+        }
+        linear("mlp.up_proj", "feed_forward.up", config.feed_forward_bias);
+        linear("mlp.down_proj", "feed_forward.down", config.feed_forward_bias);
+        let norms = [
+            ("input_layernorm", "attention_norm"),
+            ("post_attention_layernorm", "feed_forward_norm"),
+        ];
+        for (name, part) in norms {
+            let part = format!("{ours}.{part}.Rms.gamma");
+            table.row(&format!("{theirs}.{name}.weight"), &[&part]);
+        }
+    }
+    table.row("model.norm.weight", &["norm.Rms.gamma"]);
+    table.head(config);
+    table.rows
+}
+
+#[derive(Default)]
+struct Table {
+    rows: Vec<Entry>,
+}
+
+impl Table {
+    fn row(&mut self, name: &str, parts: &[&str]) {
+        let parts = parts.iter().map(|part| (*part).to_owned()).collect();
+        self.rows.push(Entry { name: name.to_owned(), parts, transposed: false });
+    }
+
+    fn matrix(&mut self, name: &str, part: &str) {
+        let parts = vec![part.to_owned()];
+        self.rows.push(Entry { name: name.to_owned(), parts, transposed: true });
+    }
+
+    fn head(&mut self, config: &TransformerConfig) {
+        if !config.tied_head {
+            self.matrix("lm_head.weight", "head.weight");
+        }
+    }
+}
+
+struct Collect {
+    path: Path,
+    tensors: Vec<(String, Tensor<1>, Vec<usize>)>,
+}
+
+impl ModuleVisitor for Collect {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val().without_autodiff();
+        let shape = tensor.shape().to_vec();
+        self.tensors.push((self.path.name(), tensor.flatten(0, D - 1), shape));
+    }
+}
+
+struct Shapes {
+    path: Path,
+    shapes: BTreeMap<String, Vec<usize>>,
+}
+
+impl ModuleVisitor for Shapes {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.shapes.insert(self.path.name(), param.val().shape().to_vec());
+    }
+}
+
+struct Fill {
+    path: Path,
+    host: BTreeMap<String, HostTensor>,
+}
+
+impl ModuleMapper for Fill {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.path.name();
+        let tensor = self.host.remove(&name).expect("the table names every parameter");
+        param.map(|old| replace(old, TensorData::new(tensor.values, tensor.shape)))
+    }
+}

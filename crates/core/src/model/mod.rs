@@ -1,0 +1,28 @@
+//! The policy: one decoder-only transformer for the GPT-2 and the Llama families.
+//!
+//! Leaves out: files (bytes come in and go out), tokens' text, sampling.
+
+mod attention;
+mod block;
+mod cache;
+mod config;
+mod feed_forward;
+pub mod hugging_face;
+mod norm;
+pub mod parameters;
+mod rotary;
+mod tokens;
+mod transformer;
+
+pub use attention::{Attention, Visibility};
+pub use block::Block;
+pub use cache::{Cache, LayerCache};
+pub use config::{
+    ConfigError, FeedForwardKind, NormKind, Positions, RotaryPairing, TransformerConfig,
+};
+pub use feed_forward::FeedForward;
+pub use norm::Norm;
+pub use parameters::initialize;
+pub use rotary::{Rotary, Rotation};
+pub use tokens::{PaddingSide, Tokens};
+pub use transformer::Transformer;

@@ -1,0 +1,146 @@
+//! Walks over a model's parameters: names, a deterministic random start, counts.
+//!
+//! A parameter's name is its path in the module tree, joined by dots:
+//! `blocks.0.attention.query.weight`.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{DType, Tensor, TensorData};
+use rand::Rng;
+
+use super::transformer::Transformer;
+
+/// Follows the path of a walk through a module.
+#[derive(Debug, Default)]
+pub struct Path {
+    parts: Vec<String>,
+}
+
+impl Path {
+    /// Steps into a part.
+    pub fn enter(&mut self, name: &str) {
+        self.parts.push(name.to_owned());
+    }
+
+    /// Steps out again.
+    pub fn exit(&mut self) {
+        self.parts.pop();
+    }
+
+    /// The dotted name of where the walk stands.
+    pub fn name(&self) -> String {
+        self.parts.join(".")
+    }
+}
+
+/// A random start: matrices from a normal distribution of standard deviation 0.02, those that end in
+/// the residual stream divided by `sqrt(2 n_layers)`, gains one, biases zero.
+///
+/// Drawn on the host, so that every device starts from the same bytes.
+/// Source: Radford et al. 2019, section 2.3.
+pub fn initialize(model: Transformer, coins: &mut impl Rng) -> Transformer {
+    let residual_scale = (2.0 * model.config().n_layers as f64).powf(-0.5);
+    model.map(&mut Initialize { path: Path::default(), coins, residual_scale })
+}
+
+/// Every matrix zero, every gain one, every bias zero.
+pub(super) fn zeroed(model: Transformer) -> Transformer {
+    model.map(&mut Zeroed { path: Path::default() })
+}
+
+/// Number of trained values.
+pub fn count(model: &Transformer) -> usize {
+    let mut counter = Count(0);
+    model.visit(&mut counter);
+    counter.0
+}
+
+/// The same model with every parameter in `dtype`: the working copy of mixed precision.
+pub fn cast(model: Transformer, dtype: DType) -> Transformer {
+    model.map(&mut Cast(dtype))
+}
+
+struct Initialize<'a, R> {
+    path: Path,
+    coins: &'a mut R,
+    residual_scale: f64,
+}
+
+impl<R: Rng> ModuleMapper for Initialize<'_, R> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if D < 2 {
+            return param;
+        }
+        let name = self.path.name();
+        let residual = name.ends_with("output.weight") || name.ends_with("down.weight");
+        let deviation = 0.02 * if residual { self.residual_scale } else { 1.0 };
+        param.map(|tensor| {
+            let shape = tensor.shape();
+            let values: Vec<f32> =
+                (0..shape.num_elements()).map(|_| (normal(self.coins) * deviation) as f32).collect();
+            replace(tensor, TensorData::new(values, shape))
+        })
+    }
+}
+
+struct Zeroed {
+    path: Path,
+}
+
+impl ModuleMapper for Zeroed {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let gain = self.path.name().ends_with("gamma");
+        param.map(|tensor| {
+            let blank = if gain { tensor.ones_like() } else { tensor.zeros_like() };
+            blank.set_require_grad(tensor.is_require_grad())
+        })
+    }
+}
+
+struct Count(usize);
+
+impl ModuleVisitor for Count {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0 += param.val().shape().num_elements();
+    }
+}
+
+struct Cast(DType);
+
+impl ModuleMapper for Cast {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| {
+            let tracked = tensor.is_require_grad();
+            tensor.detach().cast(self.0).detach().set_require_grad(tracked)
+        })
+    }
+}
+
+/// New values for a parameter, tracked as the old ones were. `[..] -> [..]`
+pub(crate) fn replace<const D: usize>(tensor: Tensor<D>, data: TensorData) -> Tensor<D> {
+    let tracked = tensor.is_require_grad();
+    Tensor::from_data(data, (&tensor.device(), tensor.dtype())).set_require_grad(tracked)
+}
+
+/// One draw from the standard normal distribution (Box and Muller 1958).
+fn normal(coins: &mut impl Rng) -> f64 {
+    // In (0, 1], so that the logarithm is finite.
+    let uniform = |bits: u64| ((bits >> 11) + 1) as f64 / (1u64 << 53) as f64;
+    let (radius, angle) = (uniform(coins.next_u64()), uniform(coins.next_u64()));
+    (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
+}

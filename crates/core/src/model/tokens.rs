@@ -1,0 +1,56 @@
+//! Token ids laid out as one rectangle: the only place where padding is made.
+
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+
+/// Where the padding of shorter sequences stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PaddingSide {
+    /// Before the sequence: all end together, which decoding wants.
+    Left,
+    /// After the sequence: all start together.
+    Right,
+}
+
+/// A batch of sequences, padded to one length.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// Token ids, zero at padding. `[B, T]`
+    pub ids: Tensor<2, Int>,
+    /// Place of each token in its own sequence, zero at padding. `[B, T]`
+    pub positions: Tensor<2, Int>,
+    /// True at padding; none when all sequences are equally long. `[B, T]`
+    pub padding: Option<Tensor<2, Bool>>,
+}
+
+impl Tokens {
+    /// Lays out `sequences` on `device`.
+    pub fn new(sequences: &[&[u32]], side: PaddingSide, device: &Device) -> Self {
+        let time = sequences.iter().map(|sequence| sequence.len()).max().unwrap_or(0);
+        let shape = [sequences.len(), time];
+        let mut ids = Vec::with_capacity(shape[0] * time);
+        let mut positions = Vec::with_capacity(shape[0] * time);
+        let mut padding = Vec::with_capacity(shape[0] * time);
+        for sequence in sequences {
+            let pads = time - sequence.len();
+            let before = if side == PaddingSide::Left { pads } else { 0 };
+            for place in 0..time {
+                let inside = place.checked_sub(before).filter(|index| *index < sequence.len());
+                ids.push(inside.map_or(0, |index| sequence[index] as i32));
+                positions.push(inside.unwrap_or(0) as i32);
+                padding.push(inside.is_none());
+            }
+        }
+        let padded = padding.contains(&true);
+        Self {
+            ids: Tensor::from_data(TensorData::new(ids, shape), device),
+            positions: Tensor::from_data(TensorData::new(positions, shape), device),
+            padding: padded
+                .then(|| Tensor::from_data(TensorData::new(padding, shape), device)),
+        }
+    }
+
+    /// One further token for each sequence, none of them padding. `[B, 1]` twice
+    pub fn next(ids: Tensor<2, Int>, positions: Tensor<2, Int>) -> Self {
+        Self { ids, positions, padding: None }
+    }
+}

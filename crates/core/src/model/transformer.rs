@@ -1,0 +1,184 @@
+//! The decoder-only transformer: embedding, blocks, norm, head.
+
+use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig, Embedding, EmbeddingConfig, Linear, LinearConfig};
+use burn::tensor::{Bool, Device, Int, Tensor, module};
+
+use super::attention::Visibility;
+use super::block::Block;
+use super::cache::Cache;
+use super::config::{Positions, TransformerConfig};
+use super::norm::Norm;
+use super::rotary::Rotary;
+use super::tokens::Tokens;
+
+/// A language model: token ids in, next-token logits out.
+#[derive(Module, Debug)]
+pub struct Transformer {
+    /// `[V, D]`
+    pub token_embedding: Embedding,
+    /// For learned positions. `[T, D]`
+    pub position_embedding: Option<Embedding>,
+    /// For rotary positions.
+    rotary: Option<Rotary>,
+    /// The layers, from the input up.
+    pub blocks: Vec<Block>,
+    /// After the last block.
+    pub norm: Norm,
+    /// An output head of its own; none when tied to the token embedding. `[D, V]`
+    pub head: Option<Linear>,
+    dropout: Dropout,
+    #[module(skip)]
+    config: TransformerConfig,
+}
+
+impl Transformer {
+    /// The layers of `config` on `device`, every parameter zero or one; see
+    /// [`initialize`](super::initialize) for a random start and
+    /// [`read_weights`](super::hugging_face::read_weights) for stored weights.
+    ///
+    /// # Panics
+    /// If `config` does not [`validate`](TransformerConfig::validate).
+    pub fn zeroed(config: &TransformerConfig, device: &Device) -> Self {
+        config.validate().expect("the configuration was validated at the edge");
+        let embedding = |rows| EmbeddingConfig::new(rows, config.d_model).init(device);
+        let (position_embedding, rotary) = match config.positions {
+            Positions::Learned => (Some(embedding(config.context_length)), None),
+            Positions::Rotary { theta, pairing } => {
+                let (length, d_head) = (config.context_length, config.d_head);
+                (None, Some(Rotary::init(length, d_head, theta, pairing, device)))
+            }
+        };
+        let head = (!config.tied_head).then(|| {
+            LinearConfig::new(config.d_model, config.vocab_size).with_bias(false).init(device)
+        });
+        let model = Self {
+            token_embedding: embedding(config.vocab_size),
+            position_embedding,
+            rotary,
+            blocks: (0..config.n_layers).map(|_| Block::init(config, device)).collect(),
+            norm: Norm::init(config, device),
+            head,
+            dropout: DropoutConfig::new(config.dropout).init(),
+            config: config.clone(),
+        };
+        super::parameters::zeroed(model)
+    }
+
+    /// The configuration it was built from.
+    pub fn config(&self) -> &TransformerConfig {
+        &self.config
+    }
+
+    /// The device that holds the weights.
+    pub fn device(&self) -> Device {
+        self.token_embedding.weight.device()
+    }
+
+    /// Logits of the token after each position. `[B, T] -> [B, T, V]`
+    ///
+    /// # Panics
+    /// If the sequence is longer than the context.
+    pub fn forward(&self, tokens: &Tokens) -> Tensor<3> {
+        self.logits(self.hidden(tokens, None))
+    }
+
+    /// Final hidden states, `prefix` embeddings first: the door for images and soft prompts.
+    /// `[B, T], [B, N, D] -> [B, N + T, D]`
+    ///
+    /// # Panics
+    /// If the sequence with its prefix is longer than the context.
+    pub fn hidden(&self, tokens: &Tokens, prefix: Option<Tensor<3>>) -> Tensor<3> {
+        let (stream, positions, padding) = self.embed(tokens, prefix);
+        let visibility = Visibility::new(causal(positions.dims()[1], padding, &stream), &stream);
+        let rotation = self.rotary.as_ref().map(|rotary| rotary.rotation(&positions));
+        let stream = self.blocks.iter().fold(stream, |stream, block| {
+            block.forward(stream, rotation.as_ref(), &visibility)
+        });
+        self.norm.forward(stream)
+    }
+
+    /// As [`hidden`](Self::hidden), with the positions in `cache` before the tokens; adds the new
+    /// ones to it. The first call may hold many tokens with padding on the left; later calls one
+    /// token of each sequence. `[B, T] -> [B, T, D]`
+    ///
+    /// # Panics
+    /// If the cache does not hold the new positions, or a later call brings several tokens.
+    pub fn hidden_cached(&self, tokens: &Tokens, cache: &mut Cache) -> Tensor<3> {
+        let (stream, positions, padding) = self.embed(tokens, None);
+        let (past, time) = (cache.len(), positions.dims()[1]);
+        assert!(past + time <= cache.capacity(), "the cache holds {} positions", cache.capacity());
+        assert!(past == 0 || time == 1, "after the first call tokens come one at a time");
+        let visibility = if past == 0 {
+            cache.remember_padding(padding.clone(), &stream);
+            Some(Visibility::new(causal(time, padding, &stream), &stream))
+        } else {
+            cache.visibility(past + time)
+        };
+        let rotation = self.rotary.as_ref().map(|rotary| rotary.rotation(&positions));
+        let mut stream = stream;
+        for (block, layer) in self.blocks.iter().zip(cache.layers()) {
+            stream = block.forward_cached(stream, rotation.as_ref(), visibility.as_ref(), (layer, past));
+        }
+        cache.advance(time);
+        self.norm.forward(stream)
+    }
+
+    /// Logits of hidden states. `[B, T, D] -> [B, T, V]`
+    pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
+        match &self.head {
+            Some(head) => head.forward(hidden),
+            None => module::linear(hidden, self.token_embedding.weight.val().transpose(), None),
+        }
+    }
+
+    /// The residual stream before the first block, with positions and padding of all of it.
+    /// `[B, N + T, D], [B, N + T], [B, N + T]`
+    fn embed(
+        &self,
+        tokens: &Tokens,
+        prefix: Option<Tensor<3>>,
+    ) -> (Tensor<3>, Tensor<2, Int>, Option<Tensor<2, Bool>>) {
+        let mut stream = self.token_embedding.forward(tokens.ids.clone());
+        let mut positions = tokens.positions.clone();
+        let mut padding = tokens.padding.clone();
+        if let Some(prefix) = prefix {
+            let ([batch, length, _], device) = (prefix.dims(), prefix.device());
+            let before = Tensor::arange(0..length as i64, &device.clone().without_autodiff());
+            let before: Tensor<2, Int> = before.unsqueeze::<2>().repeat_dim(0, batch);
+            let before = before.to_device(&positions.device());
+            positions = Tensor::cat(vec![before, positions.add_scalar(length as i64)], 1);
+            padding = padding.map(|padding| {
+                let none = padding.clone().slice([0..batch, 0..1]).bool_and(
+                    padding.clone().slice([0..batch, 0..1]).bool_not(),
+                );
+                Tensor::cat(vec![none.repeat_dim(1, length), padding], 1)
+            });
+            stream = Tensor::cat(vec![prefix, stream], 1);
+        }
+        let time = positions.dims()[1];
+        let context = self.config.context_length;
+        assert!(time <= context, "{time} positions in a context of {context}");
+        if let Some(embedding) = &self.position_embedding {
+            stream = stream + embedding.forward(positions.clone());
+        }
+        (self.dropout.forward(stream), positions, padding)
+    }
+}
+
+/// True where a query may not look: later positions and padding. Each position sees itself, so that
+/// a padding row has something to attend to. `[B or 1, 1, T, T]`
+fn causal(
+    time: usize,
+    padding: Option<Tensor<2, Bool>>,
+    like: &Tensor<3>,
+) -> Tensor<4, Bool> {
+    let device = like.device();
+    let later = Tensor::<2, Bool>::tril_mask([time, time], 0, &device).unsqueeze::<4>();
+    let Some(padding) = padding else { return later };
+    let batch = padding.dims()[0];
+    let others = Tensor::<2, Bool>::diag_mask([time, time], 0, &device).unsqueeze::<4>();
+    let padding = padding.reshape([batch, 1, 1, time]).expand([batch, 1, time, time]);
+    let padding = padding.bool_and(others.expand([batch, 1, time, time]));
+    later.expand([batch, 1, time, time]).bool_or(padding)
+}

@@ -1,0 +1,72 @@
+//! What is minimized: every objective is a weighted sum over chosen tokens.
+//!
+//! The weights are fixed on the host for the whole batch before it is cut into micro-batches, so
+//! that neither micro-batch size, accumulation, padding nor order changes the result. N counts the
+//! chosen tokens of a micro-batch, sequence after sequence; there is no padding among them.
+
+mod aggregation;
+mod policy_gradient;
+mod scores;
+mod supervised;
+
+pub use aggregation::Aggregation;
+pub use policy_gradient::{
+    Baseline, KlCoefficient, KlPlacement, PolicyGradient, PolicyGradientState, Prepared,
+    Surrogate, Truncated,
+};
+pub use scores::{EntropyUse, Scores, Scoring, score, score_logits};
+pub use supervised::Supervised;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// One completion with what each of its tokens is worth. Vectors have the completion's length.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experience {
+    /// The prompt.
+    pub prompt: Vec<u32>,
+    /// The tokens chosen after it, the end token included.
+    pub completion: Vec<u32>,
+    /// Share of each token in the loss of the whole batch.
+    pub weights: Vec<f32>,
+    /// Advantage of each token.
+    pub advantages: Vec<f32>,
+    /// Log-probability of each token under the reference, in nats.
+    pub reference: Vec<f32>,
+}
+
+/// The per-token numbers of a micro-batch on the device.
+#[derive(Debug, Clone)]
+pub struct TokenBatch {
+    /// Share in the loss. `[N]`
+    pub weights: Tensor<1>,
+    /// `[N]`
+    pub advantages: Tensor<1>,
+    /// Log-probability under the reference, in nats. `[N]`
+    pub reference: Tensor<1>,
+}
+
+/// A loss over chosen tokens.
+pub trait Objective {
+    /// The micro-batch's part of the loss; parts add up to the loss of the batch.
+    /// `[N], [N] -> [1]`
+    fn loss(&self, scores: &Scores, batch: &TokenBatch) -> Tensor<1>;
+
+    /// How the completions are scored for it.
+    fn scoring(&self) -> Scoring;
+}
+
+impl TokenBatch {
+    /// Uploads the numbers of `experiences`, one after the other.
+    pub fn new(experiences: &[Experience], device: &Device) -> Self {
+        let upload = |part: fn(&Experience) -> &Vec<f32>| {
+            let values: Vec<f32> = experiences.iter().flat_map(|one| part(one)).copied().collect();
+            let length = values.len();
+            Tensor::from_data(TensorData::new(values, [length]), device)
+        };
+        Self {
+            weights: upload(|one| &one.weights),
+            advantages: upload(|one| &one.advantages),
+            reference: upload(|one| &one.reference),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What a policy says of completions that are already there: log-probability and entropy of each
+//! chosen token.
+
+use burn::tensor::{Int, Tensor, TensorData, activation};
+
+use crate::model::{PaddingSide, Tokens, Transformer};
+
+/// The current policy's view of the chosen tokens, sequence after sequence.
+#[derive(Debug, Clone)]
+pub struct Scores {
+    /// Log-probability of each token in nats, tracked for gradients. `[N]`
+    pub log_probs: Tensor<1>,
+    /// Entropy in nats of the distribution each token was chosen from, where asked for. `[N]`
+    pub entropy: Option<Tensor<1>>,
+}
+
+/// What is wanted of the entropy, which costs passes over `[N, V]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntropyUse {
+    /// Nothing.
+    Skip,
+    /// Its value, as a metric.
+    Measure,
+    /// Its value and gradient, for a bonus.
+    Learn,
+}
+
+/// How completions are scored.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scoring {
+    /// Divides the logits.
+    pub temperature: f64,
+    /// What is wanted of the entropy.
+    pub entropy: EntropyUse,
+}
+
+/// Scores the completions after their prompts in one forward pass, at a temperature.
+///
+/// Only positions that choose a token reach the output head.
+///
+/// # Panics
+/// If a prompt is empty, no completion has a token, or a sequence is longer than the context.
+pub fn score(model: &Transformer, pairs: &[(&[u32], &[u32])], scoring: Scoring) -> Scores {
+    let device = model.device();
+    // The last token is only ever chosen, never conditioned on.
+    let inputs: Vec<Vec<u32>> = pairs
+        .iter()
+        .map(|(prompt, completion)| {
+            let conditions = &completion[..completion.len().saturating_sub(1)];
+            [*prompt, conditions].concat()
+        })
+        .collect();
+    let rows: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
+    let tokens = Tokens::new(&rows, PaddingSide::Right, &device);
+    let time = tokens.ids.dims()[1];
+    let mut places = Vec::new();
+    let mut targets = Vec::new();
+    for (row, (prompt, completion)) in pairs.iter().enumerate() {
+        let first = row * time + prompt.len() - 1;
+        places.extend((first..first + completion.len()).map(|place| place as i32));
+        targets.extend(completion.iter().map(|id| *id as i32));
+    }
+    let hidden = model.hidden(&tokens, None);
+    let [batch, time, width] = hidden.dims();
+    let count = places.len();
+    let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device);
+    let targets = Tensor::<2, Int>::from_data(TensorData::new(targets, [count, 1]), &device);
+    let chosen = hidden.reshape([batch * time, width]).select(0, places);
+    let logits = model.logits(chosen.unsqueeze::<3>()).squeeze_dim::<2>(0);
+    score_logits(logits.cast(burn::tensor::DType::F32), targets, scoring)
+}
+
+/// Scores targets under logits. `[N, V], [N, 1] -> [N], [N]`
+///
+/// The softmax is computed once, untracked, and the tracked values are its exact first-order forms:
+/// the gradient of a log-probability is `onehot - p`, that of the entropy `-p (log p + H)`. Plain
+/// automatic differentiation of log-softmax gives the same numbers in twice the passes over
+/// `[N, V]`, which is most of a small model's memory.
+pub fn score_logits(logits: Tensor<2>, targets: Tensor<2, Int>, scoring: Scoring) -> Scores {
+    let [count, _] = logits.dims();
+    let Scoring { temperature, entropy } = scoring;
+    let logits = if temperature == 1.0 { logits } else { logits.div_scalar(temperature) };
+    let log_p = activation::log_softmax(logits.clone().without_autodiff(), 1);
+    let p = log_p.clone().exp();
+    let log_prob = log_p.clone().gather(1, targets.clone().without_autodiff());
+    let uncertainty = (entropy != EntropyUse::Skip)
+        .then(|| (p.clone() * log_p.clone()).sum_dim(1).neg());
+    if !logits.is_autodiff() {
+        return Scores {
+            log_probs: log_prob.reshape([count]),
+            entropy: uncertainty.map(|value| value.reshape([count])),
+        };
+    }
+    let tracked = |value: Tensor<2>, linear: Tensor<2>| {
+        let offset = value - linear.clone().without_autodiff();
+        (linear + Tensor::from_inner(offset)).reshape([count])
+    };
+    let chosen = logits.clone().gather(1, targets);
+    let expected = (logits.clone() * Tensor::from_inner(p.clone())).sum_dim(1);
+    let log_probs = tracked(log_prob, chosen - expected);
+    let entropy = uncertainty.map(|value| match entropy {
+        EntropyUse::Skip | EntropyUse::Measure => Tensor::from_inner(value).reshape([count]),
+        EntropyUse::Learn => {
+            let slope = (p * (log_p + value.clone())).neg();
+            tracked(value, (logits * Tensor::from_inner(slope)).sum_dim(1))
+        }
+    });
+    Scores { log_probs, entropy }
+}

@@ -1,0 +1,272 @@
+//! The decoding loop: the same for the trainer and for the page.
+//!
+//! Prompts of any lengths are padded on the left and decoded together over a preallocated cache.
+//! Tokens, coins and log-probabilities stay on the device; every [`CHECK_EVERY`] tokens one number
+//! is read back: how many completions are still open.
+
+use burn::tensor::{Bool, Int, Tensor, TensorData};
+use kudos_schema::{EndReason, Sampling};
+use thiserror::Error;
+
+use super::coins::Coins;
+use super::sampling::{distribution, draw, log_probs, penalize};
+use crate::model::{Cache, PaddingSide, Tokens, Transformer};
+
+/// Tokens decoded between two looks at whether all completions have ended.
+pub const CHECK_EVERY: usize = 8;
+
+/// A batch of completions, as plain data. Outer vectors: one entry a completion.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Rollout {
+    /// The prompt of each completion.
+    pub prompts: Vec<Vec<u32>>,
+    /// The tokens drawn, the stop token included.
+    pub completions: Vec<Vec<u32>>,
+    /// Log-probability in nats of each token under the distribution drawn from.
+    pub logprobs_drawn: Vec<Vec<f32>>,
+    /// Log-probability in nats of each token under the full softmax at the temperature.
+    pub logprobs_full: Vec<Vec<f32>>,
+    /// Why each ended.
+    pub end_reasons: Vec<EndReason>,
+}
+
+/// The tokens that end a completion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopTokens(pub Vec<u32>);
+
+/// How to generate, beside the model and the prompts.
+#[derive(Debug, Clone)]
+pub struct Generation<'a> {
+    /// The distribution to draw from.
+    pub sampling: &'a Sampling,
+    /// What ends a completion.
+    pub stop: &'a StopTokens,
+    /// The randomness.
+    pub coins: Coins,
+    /// Which stream of coins the first prompt uses; the next prompts use the next ones.
+    pub first_index: usize,
+}
+
+/// Why nothing was generated.
+#[derive(Debug, Error)]
+pub enum GenerateError {
+    /// A prompt has no token.
+    #[error("prompt {index} is empty: give it at least one token")]
+    EmptyPrompt {
+        /// Its place in the batch.
+        index: usize,
+    },
+    /// A prompt leaves no room in the context.
+    #[error(
+        "prompt {index} has {length} tokens and the context holds {context}: \
+         shorten it or use a model with a longer context"
+    )]
+    PromptTooLong {
+        /// Its place in the batch.
+        index: usize,
+        /// Its length in tokens.
+        length: usize,
+        /// The model's context in tokens.
+        context: usize,
+    },
+    /// The device did not return what was drawn.
+    #[error("the device did not return the completions: {0}")]
+    Device(String),
+}
+
+/// Draws one completion for each prompt, until it draws a stop token, has
+/// `max_completion_length` tokens, or fills the context. Neighbours in the batch change nothing.
+///
+/// # Errors
+/// If a prompt is empty or leaves no room, or the device fails.
+pub async fn generate(
+    model: &Transformer,
+    prompts: &[Vec<u32>],
+    generation: &Generation<'_>,
+) -> Result<Rollout, GenerateError> {
+    let context = model.config().context_length;
+    for (index, prompt) in prompts.iter().enumerate() {
+        if prompt.is_empty() {
+            return Err(GenerateError::EmptyPrompt { index });
+        }
+        if prompt.len() >= context {
+            let length = prompt.len();
+            return Err(GenerateError::PromptTooLong { index, length, context });
+        }
+    }
+    let Some(shortest) = prompts.iter().map(Vec::len).min() else {
+        return Ok(Rollout::default());
+    };
+    let limit = generation.sampling.max_completion_length.min(context - shortest);
+    let mut decoder = Decoder::new(model, prompts, generation, limit);
+    let mut drawn = 0;
+    while drawn < limit {
+        decoder.step(drawn);
+        drawn += 1;
+        if drawn % CHECK_EVERY == 0 && drawn < limit && decoder.open().await? == 0 {
+            break;
+        }
+    }
+    decoder.collect(prompts, drawn).await
+}
+
+/// The state of the loop, all of it on the device.
+struct Decoder<'a> {
+    model: &'a Transformer,
+    generation: &'a Generation<'a>,
+    cache: Cache,
+    /// Logits of the next token. `[B, V]`
+    logits: Tensor<2>,
+    /// Place of the next token in its own sequence. `[B, 1]`
+    position: Tensor<2, Int>,
+    /// All coins, uploaded once. `[B, T]`
+    coins: Tensor<2>,
+    /// Completions that have drawn a stop token. `[B, 1]`
+    ended: Tensor<2, Bool>,
+    /// Tokens present so far, for the repetition penalty. `[B, V]`
+    seen: Option<Tensor<2, Bool>>,
+    steps: Vec<Step>,
+}
+
+/// What one step leaves for the end.
+struct Step {
+    /// `[B, 1]`
+    token: Tensor<2, Int>,
+    /// `[B, 1]`
+    logprob_drawn: Tensor<2>,
+    /// `[B, 1]`
+    logprob_full: Tensor<2>,
+}
+
+impl<'a> Decoder<'a> {
+    /// Runs the prompts through the model.
+    fn new(
+        model: &'a Transformer,
+        prompts: &[Vec<u32>],
+        generation: &'a Generation<'a>,
+        limit: usize,
+    ) -> Self {
+        let device = model.device();
+        let rows: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+        let tokens = Tokens::new(&rows, PaddingSide::Left, &device);
+        let [batch, longest] = tokens.ids.dims();
+        let mut cache = Cache::new(model.config(), batch, longest + limit, &device);
+        let hidden = model.hidden_cached(&tokens, &mut cache);
+        let logits = last_logits(model, hidden);
+        let lengths: Vec<i32> = prompts.iter().map(|prompt| prompt.len() as i32).collect();
+        let coins: Vec<f32> = (0..batch)
+            .flat_map(|row| generation.coins.of_completion(generation.first_index + row, limit))
+            .collect();
+        let penalized = generation.sampling.repetition_penalty != 1.0;
+        let vocabulary = model.config().vocab_size;
+        Self {
+            position: Tensor::from_data(TensorData::new(lengths, [batch, 1]), &device),
+            coins: Tensor::from_data(TensorData::new(coins, [batch, limit]), &device),
+            ended: Tensor::<2, Int>::zeros([batch, 1], &device).greater_elem(0),
+            seen: penalized.then(|| {
+                let seen = prompts.iter().flat_map(|prompt| {
+                    let mut row = vec![false; vocabulary];
+                    prompt.iter().for_each(|id| row[*id as usize] = true);
+                    row
+                });
+                let seen = TensorData::new(seen.collect::<Vec<bool>>(), [batch, vocabulary]);
+                Tensor::from_data(seen, &device)
+            }),
+            steps: Vec::with_capacity(limit),
+            model,
+            generation,
+            cache,
+            logits,
+        }
+    }
+
+    /// Draws the token number `index` of every completion, and its successor's logits.
+    fn step(&mut self, index: usize) {
+        let sampling = self.generation.sampling;
+        if index > 0 {
+            let token = self.steps[index - 1].token.clone();
+            let tokens = Tokens::next(token, self.position.clone());
+            // A completion that has filled its context waits for its neighbours in the last place.
+            let last = self.model.config().context_length as i64 - 1;
+            self.position.inplace(|position| position.add_scalar(1).clamp_max(last));
+            let hidden = self.model.hidden_cached(&tokens, &mut self.cache);
+            self.logits = last_logits(self.model, hidden);
+        }
+        let full = log_probs(self.logits.clone(), sampling);
+        let base = match &self.seen {
+            None => full.clone(),
+            Some(seen) => log_probs(penalize(self.logits.clone(), seen, sampling), sampling),
+        };
+        let kept = distribution(base, sampling);
+        let drawn = draw(&full, &kept, self.coins.clone().narrow(1, index, 1), sampling);
+        if let Some(seen) = &mut self.seen {
+            let dims = seen.dims();
+            let ids = Tensor::<1, Int>::arange(0..dims[1] as i64, &drawn.token.device());
+            let chosen =
+                ids.unsqueeze::<2>().expand(dims).equal(drawn.token.clone().expand(dims));
+            seen.inplace(|seen| seen.bool_or(chosen));
+        }
+        for stop in &self.generation.stop.0 {
+            let stopped = drawn.token.clone().equal_elem(*stop as i64);
+            self.ended.inplace(|ended| ended.bool_or(stopped));
+        }
+        self.steps.push(Step {
+            token: drawn.token,
+            logprob_drawn: drawn.logprob_drawn,
+            logprob_full: drawn.logprob_full,
+        });
+    }
+
+    /// Number of completions that have not ended.
+    async fn open(&self) -> Result<usize, GenerateError> {
+        let open = self.ended.clone().bool_not().int().sum();
+        let data = open.into_data_async().await.map_err(device_error)?;
+        Ok(data.convert::<i64>().try_to_vec::<i64>().expect("converted to i64")[0] as usize)
+    }
+
+    /// Reads everything back and cuts each completion after its stop token.
+    async fn collect(
+        self,
+        prompts: &[Vec<u32>],
+        drawn: usize,
+    ) -> Result<Rollout, GenerateError> {
+        let tokens = Tensor::cat(self.steps.iter().map(|step| step.token.clone()).collect(), 1);
+        let floats = |part: fn(&Step) -> Tensor<2>| {
+            Tensor::cat(self.steps.iter().map(part).collect::<Vec<_>>(), 1).into_data_async()
+        };
+        let drawn_data = floats(|step| step.logprob_drawn.clone()).await.map_err(device_error)?;
+        let full_data = floats(|step| step.logprob_full.clone()).await.map_err(device_error)?;
+        let tokens = tokens.into_data_async().await.map_err(device_error)?;
+        let tokens = tokens.convert::<i64>().try_to_vec::<i64>().expect("converted to i64");
+        let drawn_data = drawn_data.convert::<f32>().try_to_vec::<f32>().expect("converted to f32");
+        let full_data = full_data.convert::<f32>().try_to_vec::<f32>().expect("converted to f32");
+        let mut rollout = Rollout::default();
+        for (row, prompt) in prompts.iter().enumerate() {
+            let range = row * drawn..(row + 1) * drawn;
+            let ids: Vec<u32> = tokens[range.clone()].iter().map(|id| *id as u32).collect();
+            let room = drawn.min(self.model.config().context_length - prompt.len());
+            let ids = &ids[..room];
+            let stop = ids.iter().position(|id| self.generation.stop.0.contains(id));
+            let length = stop.map_or(room, |place| place + 1);
+            rollout.prompts.push(prompt.clone());
+            rollout.completions.push(ids[..length].to_vec());
+            rollout.logprobs_drawn.push(drawn_data[range.clone()][..length].to_vec());
+            rollout.logprobs_full.push(full_data[range][..length].to_vec());
+            rollout.end_reasons.push(stop.map_or(EndReason::Length, |_| EndReason::Stop));
+        }
+        Ok(rollout)
+    }
+}
+
+/// Logits after the last position. `[B, T, D] -> [B, V]`
+fn last_logits(model: &Transformer, hidden: Tensor<3>) -> Tensor<2> {
+    let [batch, time, width] = hidden.dims();
+    let last = hidden.narrow(1, time - 1, 1).reshape([batch, 1, width]);
+    let logits = model.logits(last);
+    let [_, _, vocabulary] = logits.dims();
+    logits.reshape([batch, vocabulary]).cast(burn::tensor::DType::F32)
+}
+
+fn device_error(error: impl std::fmt::Debug) -> GenerateError {
+    GenerateError::Device(format!("{error:?}"))
+}

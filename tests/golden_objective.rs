@@ -1,0 +1,151 @@
+//! Policy gradients against plain torch: advantages, loss and the gradient of the logits
+//! (`tests/golden/policy_gradient.py`).
+//!
+//! The objective scores a model, so the model here is its own logits: token, head and position
+//! embeddings that reproduce a given table are more machinery than a table that is the leaf.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use kudos_core::objective::{
+    Aggregation, Baseline, EntropyUse, KlCoefficient, KlPlacement, Objective, PolicyGradient,
+    TokenBatch, score_logits,
+};
+use kudos_core::rollout::Rollout;
+use kudos_schema::EndReason;
+use serde_json::Value;
+
+struct Golden {
+    json: Value,
+}
+
+impl Golden {
+    fn read() -> Self {
+        let text = include_str!("golden/policy_gradient.json");
+        Self { json: serde_json::from_str(text).unwrap() }
+    }
+
+    fn table(&self, key: &str) -> Vec<Vec<Vec<f64>>> {
+        serde_json::from_value(self.json[key].clone()).unwrap()
+    }
+
+    fn lengths(&self) -> Vec<usize> {
+        serde_json::from_value(self.json["lengths"].clone()).unwrap()
+    }
+
+    fn actions(&self) -> Vec<Vec<u32>> {
+        let all: Vec<Vec<u32>> = serde_json::from_value(self.json["actions"].clone()).unwrap();
+        let lengths = self.lengths();
+        all.into_iter().zip(lengths).map(|(row, length)| row[..length].to_vec()).collect()
+    }
+
+    /// Log-probabilities of the actions under a table of logits, at a temperature.
+    fn log_probs(&self, key: &str, temperature: f64) -> Vec<Vec<f32>> {
+        let log_prob = |logits: &[f64], action: u32| {
+            let total: f64 = logits.iter().map(|logit| (logit / temperature).exp()).sum();
+            (logits[action as usize] / temperature - total.ln()) as f32
+        };
+        let (table, actions) = (self.table(key), self.actions());
+        let rows = table.iter().zip(&actions);
+        rows.map(|(row, actions)| {
+            actions.iter().zip(row).map(|(action, logits)| log_prob(logits, *action)).collect()
+        })
+        .collect()
+    }
+}
+
+fn choices(case: &Value, golden: &Golden) -> PolicyGradient {
+    let text = |key: &str| case[key].as_str().unwrap();
+    PolicyGradient {
+        baseline: match text("baseline") {
+            "none" => Baseline::None,
+            "batch_mean" => Baseline::BatchMean,
+            "leave_one_out" => Baseline::LeaveOneOut,
+            "group_z_score" => Baseline::GroupZScore { epsilon: 1e-4 },
+            other => panic!("baseline {other}"),
+        },
+        aggregation: match text("aggregation") {
+            "token_mean" => Aggregation::TokenMean,
+            "sequence_mean" => Aggregation::SequenceMean,
+            "constant" => Aggregation::Constant(golden.json["tokens"].as_u64().unwrap() as usize),
+            other => panic!("aggregation {other}"),
+        },
+        kl_placement: match text("kl") {
+            "none" => KlPlacement::None,
+            "reward_k1" => KlPlacement::RewardK1,
+            "loss_k2" => KlPlacement::LossK2,
+            "loss_k3" => KlPlacement::LossK3,
+            other => panic!("kl {other}"),
+        },
+        kl_coefficient: KlCoefficient::Fixed(golden.json["beta"].as_f64().unwrap()),
+        entropy_bonus: case["entropy_coefficient"].as_f64().unwrap(),
+        temperature: case["temperature"].as_f64().unwrap(),
+        ..PolicyGradient::reinforce()
+    }
+}
+
+fn floats(value: &Value) -> Vec<f32> {
+    match value {
+        Value::Array(parts) => parts.iter().flat_map(floats).collect(),
+        other => vec![other.as_f64().unwrap() as f32],
+    }
+}
+
+fn worst(ours: &[f32], theirs: &[f32]) -> f32 {
+    assert_eq!(ours.len(), theirs.len());
+    ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+fn check(golden: &Golden, case: &Value) {
+    let choices = choices(case, golden);
+    let (lengths, actions) = (golden.lengths(), golden.actions());
+    let logprobs = golden.log_probs("logits", choices.temperature);
+    let rollout = Rollout {
+        prompts: vec![vec![0]; lengths.len()],
+        completions: actions.clone(),
+        logprobs_drawn: logprobs.clone(),
+        logprobs_full: logprobs,
+        end_reasons: vec![EndReason::Stop; lengths.len()],
+    };
+    let rewards = floats(&golden.json["rewards"][case["rewards"].as_str().unwrap()]);
+    let reference = golden.log_probs("reference_logits", choices.temperature);
+    let mut state = choices.initial_state();
+    let group = golden.json["group"].as_u64().unwrap() as usize;
+    let prepared = choices.prepare(&rollout, &rewards, &reference, (group, &mut state));
+    let advantages: Vec<f32> =
+        prepared.experiences.iter().map(|one| one.advantages[0]).collect();
+    assert!(worst(&advantages, &floats(&case["advantages"])) < 1e-5, "{case}");
+
+    // The chosen positions of the table, sequence after sequence, as one tracked leaf.
+    let table = golden.table("logits");
+    let vocabulary = table[0][0].len();
+    let rows = table.iter().zip(&lengths).flat_map(|(row, length)| &row[..*length]);
+    let flat: Vec<f32> = rows.flatten().map(|logit| *logit as f32).collect();
+    let count = lengths.iter().sum::<usize>();
+    let device = Device::flex().autodiff();
+    let leaf = Tensor::<2>::from_data(TensorData::new(flat, [count, vocabulary]), &device);
+    let leaf = leaf.require_grad();
+    let targets: Vec<i32> = actions.iter().flatten().map(|id| *id as i32).collect();
+    let targets = Tensor::<2, Int>::from_data(TensorData::new(targets, [count, 1]), &device);
+    let objective = choices.at(state.beta);
+    let scores = score_logits(leaf.clone(), targets, objective.scoring());
+    assert_eq!(objective.scoring().entropy == EntropyUse::Learn, choices.entropy_bonus != 0.0);
+    let loss = objective.loss(&scores, &TokenBatch::new(&prepared.experiences, &device));
+    let mut gradients = loss.backward();
+    let loss: f32 = loss.into_data().try_to_vec::<f32>().unwrap()[0];
+    let expected = case["loss"].as_f64().unwrap() as f32;
+    assert!((loss - expected).abs() < 1e-4 * expected.abs().max(1.0), "{loss} {case}");
+    let gradient = leaf.grad_remove(&mut gradients).unwrap();
+    let gradient: Vec<f32> = gradient.into_data().try_to_vec().unwrap();
+    let theirs: Vec<Vec<Value>> = serde_json::from_value(case["gradient"].clone()).unwrap();
+    let theirs: Vec<f32> =
+        theirs.iter().zip(&lengths).flat_map(|(row, n)| &row[..*n]).flat_map(floats).collect();
+    let scale = theirs.iter().fold(1e-6f32, |largest, value| largest.max(value.abs()));
+    assert!(worst(&gradient, &theirs) < 1e-3 * scale, "gradient of {case}");
+}
+
+#[test]
+fn every_choice_gives_the_advantages_loss_and_gradient_of_torch() {
+    let golden = Golden::read();
+    let cases = golden.json["cases"].as_array().unwrap();
+    assert!(cases.len() > 30);
+    cases.iter().for_each(|case| check(&golden, case));
+}

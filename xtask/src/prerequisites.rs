@@ -1,0 +1,178 @@
+//! What the tests need from outside Cargo: a Python with its packages, to check our files with the tools of others,
+//! besides a Vulkan driver in software, to check the GPU path on any machine.
+//!
+//! Whatever is missing is named with the command that mends it. Only the Python packages are installed by themselves,
+//! into a virtual environment in the target folder.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::terminal;
+use crate::workspace::{Workspace, run};
+
+const PYTHON_VARIABLE: &str = "KUDOS_PYTHON";
+const ICD_VARIABLE: &str = "KUDOS_LAVAPIPE_ICD";
+const REQUIREMENTS: &str = "tests/golden/requirements-test.txt";
+
+const ICD_FOLDERS: [&str; 4] = [
+    "/usr/share/vulkan/icd.d",
+    "/usr/local/share/vulkan/icd.d",
+    "/etc/vulkan/icd.d",
+    "/opt/homebrew/share/vulkan/icd.d",
+];
+const NO_VULKAN: &str = "software Vulkan is missing (no lvp_icd*.json): \
+    run `apt-get install -y mesa-vulkan-drivers libvulkan1`, or set KUDOS_LAVAPIPE_ICD to the driver's ICD file";
+const NO_PYTHON: &str = "Python is missing or too bare for a virtual environment: \
+    run `apt-get install -y python3 python3-venv`, or set KUDOS_PYTHON to an interpreter that has the packages of \
+    tests/golden/requirements-test.txt";
+
+/// Exits with the packages that are missing or of another version; a local part such as `+cpu` does not count.
+const COMPARE_PACKAGES: &str = "\
+import sys
+from importlib.metadata import PackageNotFoundError, version
+wrong = []
+for requirement in sys.argv[1:]:
+    name, wanted = requirement.split('==')
+    try:
+        found = version(name).split('+')[0]
+    except PackageNotFoundError:
+        found = 'nothing'
+    if found != wanted:
+        wrong.append(f'{requirement} (found {found})')
+sys.exit(', '.join(wrong) or 0)
+";
+
+/// The places of what the tests need.
+#[derive(Debug, Clone)]
+pub(crate) struct Tools {
+    python: PathBuf,
+    lavapipe_icd: PathBuf,
+}
+
+impl Tools {
+    /// Tells the command's process where the tools are.
+    pub(crate) fn offer_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env(PYTHON_VARIABLE, &self.python).env(ICD_VARIABLE, &self.lavapipe_icd)
+    }
+}
+
+/// Looks for the tools, and makes the Python environment where there is none.
+///
+/// # Errors
+/// What is missing, with the command that mends it.
+pub(crate) fn find(workspace: &Workspace) -> Result<Tools> {
+    let lavapipe_icd = match env::var_os(ICD_VARIABLE) {
+        Some(named) => existing(PathBuf::from(named), ICD_VARIABLE)?,
+        None => lavapipe_icd_in(&ICD_FOLDERS.map(Path::new)).context(NO_VULKAN)?,
+    };
+    let text = fs::read_to_string(workspace.root.join(REQUIREMENTS))
+        .with_context(|| format!("cannot read {REQUIREMENTS}"))?;
+    let requirements = pinned(&text);
+    let python = match env::var_os(PYTHON_VARIABLE) {
+        Some(named) => existing(PathBuf::from(named), PYTHON_VARIABLE)?,
+        None => python_of_the_target_folder(workspace, &requirements)?,
+    };
+    compare_packages(&python, &requirements)
+        .with_context(|| format!("run `{} -m pip install -r {REQUIREMENTS}`", python.display()))?;
+    terminal::say(&format!("python {}\nvulkan {}", python.display(), lavapipe_icd.display()));
+    Ok(Tools { python, lavapipe_icd })
+}
+
+fn existing(path: PathBuf, variable: &str) -> Result<PathBuf> {
+    if !path.is_file() {
+        bail!("{variable} names {}, which is not there: correct or unset it", path.display());
+    }
+    Ok(path)
+}
+
+/// The first ICD file of Mesa's software driver, by name within each folder.
+fn lavapipe_icd_in(folders: &[&Path]) -> Option<PathBuf> {
+    folders.iter().find_map(|folder| {
+        let files = fs::read_dir(folder).ok()?;
+        let mut paths: Vec<PathBuf> = files.filter_map(|file| Some(file.ok()?.path())).collect();
+        paths.sort();
+        paths.into_iter().find(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("lvp_icd") && name.ends_with(".json")
+        })
+    })
+}
+
+/// The `name==version` lines.
+fn pinned(requirements: &str) -> Vec<String> {
+    let lines = requirements.lines().map(str::trim);
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+/// Does nothing when the environment is there and fits.
+fn python_of_the_target_folder(workspace: &Workspace, requirements: &[String]) -> Result<PathBuf> {
+    let folder = workspace.target.join("python");
+    let python = folder.join("bin").join("python");
+    if python.is_file() && compare_packages(&python, requirements).is_ok() {
+        return Ok(python);
+    }
+    terminal::say(&format!("installing {} into {}", requirements.join(", "), folder.display()));
+    run(Command::new("python3").args(["-m", "venv"]).arg(&folder)).context(NO_PYTHON)?;
+    let pip = ["-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS];
+    run(Command::new(&python).args(pip).current_dir(&workspace.root)).with_context(|| {
+        format!("cannot install the packages of {REQUIREMENTS}: is pip's index reachable?")
+    })?;
+    Ok(python)
+}
+
+fn compare_packages(python: &Path, requirements: &[String]) -> Result<()> {
+    let output = Command::new(python)
+        .args(["-c", COMPARE_PACKAGES])
+        .args(requirements)
+        .output()
+        .with_context(|| format!("cannot start {}", python.display()))?;
+    if !output.status.success() {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        bail!("Python lacks {}", complaint.trim());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requirements_are_the_lines_that_are_no_comment() {
+        assert_eq!(
+            pinned("# why\n\ntorch==2.11.0\n  safetensors==0.8.0\n"),
+            ["torch==2.11.0", "safetensors==0.8.0"]
+        );
+    }
+
+    #[test]
+    fn the_repository_pins_every_package_that_tests_call() {
+        let text =
+            fs::read_to_string(Workspace::of_this_checkout().root.join(REQUIREMENTS)).unwrap();
+        assert!(!pinned(&text).is_empty());
+        assert!(pinned(&text).iter().all(|line| line.split("==").count() == 2), "{text}");
+    }
+
+    #[test]
+    fn only_the_software_driver_is_taken_from_the_icd_folder() {
+        let folder = env::temp_dir().join(format!("kudos-icd-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("intel_icd.x86_64.json"), "{}").unwrap();
+        let before = lavapipe_icd_in(&[Path::new("/nonexistent"), &folder]);
+        fs::write(folder.join("lvp_icd.x86_64.json"), "{}").unwrap();
+        let after = lavapipe_icd_in(&[Path::new("/nonexistent"), &folder]);
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(before, None);
+        assert_eq!(after, Some(folder.join("lvp_icd.x86_64.json")));
+    }
+
+    #[test]
+    fn a_named_tool_that_is_not_there_is_refused_by_its_variable() {
+        let error = existing(PathBuf::from("/nonexistent/python"), PYTHON_VARIABLE).unwrap_err();
+        assert!(error.to_string().starts_with("KUDOS_PYTHON names /nonexistent/python"), "{error}");
+    }
+}

@@ -1,0 +1,80 @@
+//! `cargo xtask test`: every check that a change must pass, cheapest first, stopping at the first failure.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::{Workspace, capture, run as run_command};
+use crate::{dependencies, prerequisites, terminal};
+
+const WASM_TARGET: &str = "wasm32-unknown-unknown";
+
+/// Runs all steps.
+///
+/// # Errors
+/// The first step that failed, by name.
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    let begin = Instant::now();
+    let cargo = |arguments: &[&str]| run_command(&mut workspace.cargo(arguments));
+
+    step("format", || cargo(&["fmt", "--all", "--check"]))?;
+    step("dependencies", || dependencies::check(workspace))?;
+    let tools = step("prerequisites", || {
+        wasm_target_is_installed(workspace)?;
+        prerequisites::find(workspace)
+    })?;
+    step("lints", || {
+        cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])
+    })?;
+    step("lints of kudos-core for wasm32", || {
+        let package = ["clippy", "--package", "kudos-core", "--lib", "--target", WASM_TARGET];
+        cargo(&[package.as_slice(), &["--", "--deny", "warnings"]].concat())
+    })?;
+    step("tests", || {
+        let arguments = ["test", "--workspace", "--lib", "--bins", "--tests"];
+        run_command(tools.offer_to(&mut workspace.cargo(&arguments)))
+    })?;
+    step("doc tests", || {
+        run_command(tools.offer_to(&mut workspace.cargo(&["test", "--workspace", "--doc"])))
+    })?;
+    step("documentation", || {
+        let arguments = ["doc", "--workspace", "--no-deps"];
+        run_command(workspace.cargo(&arguments).env("RUSTDOCFLAGS", "--deny warnings"))
+    })?;
+    terminal::say(&format!("\nall steps passed in {:.0} s", begin.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+/// Runs one step under its heading; the error names it.
+fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    terminal::say(&format!("\n== {name}"));
+    let begin = Instant::now();
+    let value = work().with_context(|| format!("step `{name}` failed"))?;
+    terminal::say(&format!("== {name}: passed in {:.1} s", begin.elapsed().as_secs_f64()));
+    Ok(value)
+}
+
+fn wasm_target_is_installed(workspace: &Workspace) -> Result<()> {
+    let arguments = ["rustc", "--print", "target-libdir", "--target", WASM_TARGET];
+    let mut rustc = std::process::Command::new(arguments[0]);
+    let folder = capture(rustc.args(&arguments[1..]).current_dir(&workspace.root))?;
+    if !Path::new(folder.trim()).is_dir() {
+        bail!(
+            "Rust's target {WASM_TARGET} is missing: run `rustup target add {WASM_TARGET}` and try again"
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_step_is_named_before_its_cause() {
+        let error = step("tests", || -> Result<()> { bail!("two tests failed") }).unwrap_err();
+        assert_eq!(format!("{error:#}"), "step `tests` failed: two tests failed");
+        assert_eq!(step("tests", || Ok(7)).unwrap(), 7);
+    }
+}
