@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
 use kudos_core::learn::learn;
-use kudos_core::model::hugging_face::{config_from_json, read_weights, write_weights};
+use kudos_core::model::hugging_face::{
+    StoredAs, config_from_json, read_weights, write_weights,
+};
 use kudos_core::model::parameters::Path as ParameterPath;
 use kudos_core::model::{PaddingSide, Tokens, Transformer};
 use kudos_core::objective::{Aggregation, Experience, Supervised};
@@ -107,7 +109,7 @@ fn named(model: &Transformer, gradients: &Gradients) -> BTreeMap<String, Vec<f32
         }
     }
     let swapped = model.clone().map(&mut Swap(ParameterPath::default(), gradients));
-    host(&block_on(write_weights(&swapped)).unwrap())
+    host(&block_on(write_weights(&swapped, StoredAs::F32)).unwrap())
 }
 
 #[test]
@@ -204,7 +206,7 @@ fn ten_steps_of_adamw_follow_those_of_torch() {
             assert_relative(&what, &values(norm), &[expected("grad_norms", step)], 1e-3);
             model = optimizer.step(model, learned.gradients, 1e-3);
         }
-        let ours = host(&block_on(write_weights(&model)).unwrap());
+        let ours = host(&block_on(write_weights(&model, StoredAs::F32)).unwrap());
         for (key, after) in &golden.tensors {
             let Some(parameter) = key.strip_prefix("after.") else { continue };
             let what = format!("{name} {parameter}");
@@ -228,6 +230,6 @@ fn weights_survive_the_trip_through_bytes() {
     for name in NAMES {
         let golden = Golden::read(name);
         let model = golden.model(&Device::flex());
-        assert_eq!(host(&block_on(write_weights(&model)).unwrap()), host(&golden.weights), "{name}");
+        assert_eq!(host(&block_on(write_weights(&model, StoredAs::F32)).unwrap()), host(&golden.weights), "{name}");
     }
 }

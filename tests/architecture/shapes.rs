@@ -103,7 +103,7 @@ fn lines_until(lines: &[(usize, &str)], is_end: impl Fn(&str) -> bool) -> usize 
     lines.iter().position(|(_, line)| is_end(line)).map_or(lines.len(), |index| index + 1)
 }
 
-/// Whether the text has a shape: `[...]` of capital letters, numbers, words in lower case and arithmetic, at least
+/// Whether the text has a shape: `[...]` of single letters, numbers, words in lower case and arithmetic, at least
 /// one of the former two.
 fn has_shape(docs: &str) -> bool {
     docs.split('[').skip(1).filter_map(|rest| rest.split_once(']')).any(|(inside, _)| {
@@ -112,8 +112,8 @@ fn has_shape(docs: &str) -> bool {
         let is_dimension = |word: &str| {
             let mut letters = word.chars();
             let first = letters.next();
-            let capital = first.is_some_and(|it| it.is_ascii_uppercase()) && word.len() == 1;
-            capital || word.chars().all(|letter| letter.is_ascii_digit())
+            let is_letter = first.is_some_and(|it| it.is_ascii_alphabetic()) && word.len() == 1;
+            is_letter || word.chars().all(|letter| letter.is_ascii_digit())
         };
         let is_lower = |word: &str| !word.chars().any(|letter| letter.is_ascii_uppercase());
         let punctuation = inside.chars().all(|it| is_word(it) || ", .+-*/()'".contains(it));
@@ -131,6 +131,7 @@ fn a_shape_is_dimensions_in_brackets_not_a_link() {
     check("Loss in nats, [1]", true);
     check("`[n_layers, B, T]`", true);
     check("[..., V]", true);
+    check("Flat. `[n]`", true);
     check("no shape", false);
     check("See [Rollout] and [`Tensor`].", false);
     check("[out, in]", false);

@@ -76,8 +76,7 @@ pub(crate) fn find(workspace: &Workspace) -> Result<Tools> {
         Some(named) => existing(PathBuf::from(named), PYTHON_VARIABLE)?,
         None => python_of_the_target_folder(workspace, &requirements)?,
     };
-    compare_packages(&python, &requirements)
-        .with_context(|| format!("run `{} -m pip install -r {REQUIREMENTS}`", python.display()))?;
+    compare_packages(&python, &requirements)?;
     terminal::say(&format!("python {}\nvulkan {}", python.display(), lavapipe_icd.display()));
     Ok(Tools { python, lavapipe_icd })
 }
@@ -131,8 +130,9 @@ fn compare_packages(python: &Path, requirements: &[String]) -> Result<()> {
         .output()
         .with_context(|| format!("cannot start {}", python.display()))?;
     if !output.status.success() {
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        bail!("Python lacks {}", complaint.trim());
+        let lacking = String::from_utf8_lossy(&output.stderr);
+        let (lacking, python) = (lacking.trim(), python.display());
+        bail!("{python} lacks {lacking}: run `{python} -m pip install -r {REQUIREMENTS}`");
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! One gradient from a batch of experience, micro-batch by micro-batch.
 
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::model::Transformer;
 use crate::objective::{EntropyUse, Experience, Objective, Scoring, TokenBatch, score};
@@ -30,15 +31,20 @@ pub fn learn(
     micro_batch_size: usize,
 ) -> Learned {
     let parts = experiences.chunks(micro_batch_size.max(1));
-    let sum = parts.map(|part| learn_part(model, part, objective)).reduce(|mut sum, part| {
-        sum.gradients.add(part.gradients);
-        Learned {
-            gradients: sum.gradients,
-            loss: sum.loss + part.loss,
-            entropy: sum.entropy.zip(part.entropy).map(|(sum, part)| sum + part),
-        }
-    });
+    let sum = parts.map(|part| learn_part(model, part, objective)).reduce(Learned::plus);
     sum.expect("a batch has experience")
+}
+
+impl Learned {
+    /// With what another part of the same batch showed.
+    pub fn plus(mut self, other: Self) -> Self {
+        self.gradients.add(other.gradients);
+        Self {
+            gradients: self.gradients,
+            loss: self.loss + other.loss,
+            entropy: self.entropy.zip(other.entropy).map(|(sum, part)| sum + part),
+        }
+    }
 }
 
 fn learn_part(model: &Transformer, part: &[Experience], objective: &dyn Objective) -> Learned {
@@ -99,7 +105,8 @@ pub fn training_device(device: &Device, activations: Activations) -> Device {
 }
 
 /// What happens to activations between the forward and the backward pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Activations {
     /// Kept in memory.
     Keep,

@@ -7,4 +7,7 @@ pub mod learn;
 pub mod model;
 pub mod objective;
 pub mod optim;
+pub mod reward;
 pub mod rollout;
+pub mod task;
+pub mod text;

@@ -1,1 +1,69 @@
+//! The command line of Kudos: what was typed becomes a plan, a plan becomes a run.
 
+pub mod args;
+pub mod batches;
+pub mod bench;
+pub mod bootstrap;
+mod data;
+pub mod device;
+mod devices;
+mod evaluate;
+pub mod interrupt;
+pub mod journal;
+mod open_device;
+pub mod output;
+pub mod parallel;
+pub mod plan;
+pub mod policy;
+pub mod progress;
+pub mod recipe;
+mod reinforce;
+pub mod report;
+mod sample;
+pub mod score;
+pub mod self_test;
+mod session;
+pub mod store;
+mod summary;
+mod supervised;
+pub mod usage;
+
+use anyhow::Result;
+
+use args::{Cli, RunArgs, Verb};
+use interrupt::Interrupt;
+use plan::Plan;
+use recipe::Stage;
+
+/// Does what was asked.
+///
+/// # Errors
+/// Usage errors ([`usage::exit_code`] 2) and failed runs (1).
+pub fn run(cli: &Cli) -> Result<()> {
+    match &cli.verb {
+        None => train(&cli.run, None),
+        Some(Verb::Pretrain(args)) => train(args, Some(Stage::Pretrain)),
+        Some(Verb::Sft(args)) => train(args, Some(Stage::Sft)),
+        Some(Verb::Reinforce(args)) => train(args, Some(Stage::Reinforce)),
+        Some(Verb::Eval(args)) => evaluate::run(args),
+        Some(Verb::Sample(args)) => sample::run(args),
+        Some(Verb::Score(args)) => score::print(&args.score),
+        Some(Verb::Devices(args)) => open_device::list(args),
+        Some(Verb::Bench(args)) => {
+            let selected = open_device::open(&args.device)?;
+            let row = bench::run(args.mode, &selected.device, args.seconds);
+            output::result(&serde_json::to_string(&row)?);
+            Ok(())
+        }
+    }
+}
+
+fn train(args: &RunArgs, stage: Option<Stage>) -> Result<()> {
+    let interrupt = Interrupt::install()?;
+    let plan = Plan::new(args, stage, interrupt)?;
+    let selected = open_device::open(&args.device)?;
+    match plan.recipe.stage {
+        Stage::Pretrain | Stage::Sft => supervised::run(&plan, &selected),
+        Stage::Reinforce => reinforce::run(&plan, &selected),
+    }
+}

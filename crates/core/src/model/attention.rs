@@ -9,6 +9,7 @@ use burn::tensor::{Bool, Device, Tensor, activation, module};
 
 use super::cache::LayerCache;
 use super::config::TransformerConfig;
+use super::projection::forward;
 use super::rotary::Rotation;
 
 /// The four projections of one attention layer.
@@ -118,9 +119,9 @@ impl Attention {
         let heads = |projected: Tensor<3>| {
             projected.reshape([batch as i64, time as i64, -1, self.d_head as i64]).swap_dims(1, 2)
         };
-        let query = heads(self.query.forward(input.clone()));
-        let key = heads(self.key.forward(input.clone()));
-        let value = heads(self.value.forward(input));
+        let query = heads(forward(&self.query, input.clone()));
+        let key = heads(forward(&self.key, input.clone()));
+        let value = heads(forward(&self.value, input));
         match rotation {
             Some(rotation) => (rotation.apply(query), rotation.apply(key), value),
             None => (query, key, value),
@@ -151,13 +152,30 @@ impl Attention {
                 (grouped + bias).reshape([batch, kv_heads, group * time, seen])
             }
         };
-        let weights = self.dropout.forward(activation::softmax(scores, 3));
+        let weights = self.dropout.forward(softmax(scores));
         weights.matmul(value).reshape([batch, n_heads, time, d_head])
     }
 
     /// Joins the heads and projects. `[B, H, T, d_head] -> [B, T, D]`
     fn merge(&self, context: Tensor<4>) -> Tensor<3> {
         let [batch, n_heads, time, d_head] = context.dims();
-        self.output.forward(context.swap_dims(1, 2).reshape([batch, time, n_heads * d_head]))
+        forward(&self.output, context.swap_dims(1, 2).reshape([batch, time, n_heads * d_head]))
     }
+}
+
+/// Softmax over the last dimension. `[B, H, T, S] -> [B, H, T, S]`
+///
+/// With automatic differentiation burn composes it of a scalar exponential and four more passes; here
+/// the device's fused softmax gives the value, and the tracked part is its exact first-order form,
+/// whose gradient is that of softmax: `p (s - sum(p s))`.
+fn softmax(scores: Tensor<4>) -> Tensor<4> {
+    if !scores.is_autodiff() {
+        return activation::softmax(scores, 3);
+    }
+    let fixed = activation::softmax(scores.clone().without_autodiff(), 3);
+    let p = Tensor::from_inner(fixed.clone());
+    let expected = (scores.clone() * p.clone()).sum_dim(3);
+    let linear = (scores - expected) * p;
+    let offset = fixed - linear.clone().without_autodiff();
+    linear + Tensor::from_inner(offset)
 }

@@ -7,6 +7,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, activation};
 
 use super::config::{FeedForwardKind, TransformerConfig};
+use super::projection::forward;
 
 /// Two or three projections with a nonlinearity between.
 #[derive(Module, Debug)]
@@ -39,10 +40,10 @@ impl FeedForward {
     /// Transforms each position. `[B, T, D] -> [B, T, D]`
     pub fn forward(&self, input: Tensor<3>) -> Tensor<3> {
         let inner = match &self.gate {
-            None => gelu_tanh(self.up.forward(input)),
-            Some(gate) => activation::silu(gate.forward(input.clone())) * self.up.forward(input),
+            None => gelu_tanh(forward(&self.up, input)),
+            Some(gate) => activation::silu(forward(gate, input.clone())) * forward(&self.up, input),
         };
-        self.down.forward(inner)
+        forward(&self.down, inner)
     }
 }
 

@@ -10,6 +10,7 @@ mod feed_forward;
 pub mod hugging_face;
 mod norm;
 pub mod parameters;
+mod projection;
 mod rotary;
 mod tokens;
 mod transformer;

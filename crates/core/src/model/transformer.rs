@@ -2,13 +2,14 @@
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Embedding, EmbeddingConfig, Linear, LinearConfig};
-use burn::tensor::{Bool, Device, Int, Tensor, module};
+use burn::tensor::{Bool, Device, Int, Tensor};
 
 use super::attention::Visibility;
 use super::block::Block;
 use super::cache::Cache;
 use super::config::{Positions, TransformerConfig};
 use super::norm::Norm;
+use super::projection;
 use super::rotary::Rotary;
 use super::tokens::Tokens;
 
@@ -127,8 +128,8 @@ impl Transformer {
     /// Logits of hidden states. `[B, T, D] -> [B, T, V]`
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
         match &self.head {
-            Some(head) => head.forward(hidden),
-            None => module::linear(hidden, self.token_embedding.weight.val().transpose(), None),
+            Some(head) => projection::forward(head, hidden),
+            None => projection::project(hidden, self.token_embedding.weight.val().transpose(), None),
         }
     }
 

@@ -46,7 +46,7 @@ pub struct TokenBatch {
 }
 
 /// A loss over chosen tokens.
-pub trait Objective {
+pub trait Objective: Sync {
     /// The micro-batch's part of the loss; parts add up to the loss of the batch.
     /// `[N], [N] -> [1]`
     fn loss(&self, scores: &Scores, batch: &TokenBatch) -> Tensor<1>;

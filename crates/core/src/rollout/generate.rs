@@ -30,6 +30,17 @@ pub struct Rollout {
     pub end_reasons: Vec<EndReason>,
 }
 
+impl Rollout {
+    /// Puts the completions of another rollout behind these.
+    pub fn append(&mut self, other: Self) {
+        self.prompts.extend(other.prompts);
+        self.completions.extend(other.completions);
+        self.logprobs_drawn.extend(other.logprobs_drawn);
+        self.logprobs_full.extend(other.logprobs_full);
+        self.end_reasons.extend(other.end_reasons);
+    }
+}
+
 /// The tokens that end a completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StopTokens(pub Vec<u32>);

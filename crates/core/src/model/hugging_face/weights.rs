@@ -30,11 +30,23 @@ struct HostTensor {
     values: Vec<f32>,
 }
 
+/// The number type of stored weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredAs {
+    /// 4 bytes a weight, exact.
+    F32,
+    /// 2 bytes a weight, rounded to 11 bits.
+    F16,
+}
+
 /// Writes a model as safetensors bytes.
 ///
 /// # Errors
 /// If the device does not return the weights.
-pub async fn write_weights(model: &Transformer) -> Result<Vec<u8>, CheckpointError> {
+pub async fn write_weights(
+    model: &Transformer,
+    stored_as: StoredAs,
+) -> Result<Vec<u8>, CheckpointError> {
     let mut collect = Collect { path: Path::default(), tensors: Vec::new() };
     model.visit(&mut collect);
     let mut host = BTreeMap::new();
@@ -49,17 +61,37 @@ pub async fn write_weights(model: &Transformer) -> Result<Vec<u8>, CheckpointErr
         .map(|entry| {
             let joined = join(entry.parts.iter().map(|part| &host[part]).collect());
             let tensor = if entry.transposed { transpose(&joined) } else { joined };
-            let bytes = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let bytes = stored_as.bytes(&tensor.values);
             (entry.name, tensor.shape, bytes)
         })
         .collect();
     let views = stored.iter().map(|(name, shape, bytes)| {
-        let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("bytes fit the shape");
+        let view = TensorView::new(stored_as.dtype(), shape.clone(), bytes);
+        let view = view.expect("bytes fit the shape");
         (name.as_str(), view)
     });
     let metadata = [("format".to_owned(), "pt".to_owned())].into();
     safetensors::serialize(views, Some(metadata))
         .map_err(|error| CheckpointError::Container(error.to_string()))
+}
+
+impl StoredAs {
+    fn dtype(self) -> Dtype {
+        match self {
+            Self::F32 => Dtype::F32,
+            Self::F16 => Dtype::F16,
+        }
+    }
+
+    fn bytes(self, values: &[f32]) -> Vec<u8> {
+        match self {
+            Self::F32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::F16 => values
+                .iter()
+                .flat_map(|value| burn::tensor::f16::from_f32(*value).to_le_bytes())
+                .collect(),
+        }
+    }
 }
 
 /// Reads a model from safetensors bytes.

@@ -1,0 +1,227 @@
+//! The command line as typed. Nothing is checked here beyond its form.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::bench::Mode;
+use crate::score::ScoreArgs;
+
+/// Reinforcement learning for small language models. Without a verb: the main job, which teaches
+/// the policy that ships with the program to write knowledge-graph triples, in a few minutes.
+#[derive(Debug, Parser)]
+#[command(name = "trainer", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+    /// Settings of the main job.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Train a new policy on plain text
+    Pretrain(RunArgs),
+    /// Teach a policy to imitate references
+    Sft(RunArgs),
+    /// Teach a policy by rewards
+    Reinforce(RunArgs),
+    /// Measure a policy on held-out items
+    Eval(EvalArgs),
+    /// Let a policy write
+    Sample(SampleArgs),
+    /// Score texts against references
+    Score(ScoreCommand),
+    /// List devices and whether they can be trusted
+    Devices(DevicesArgs),
+    /// Time training and generation, for `cargo xtask bench`
+    #[command(hide = true)]
+    Bench(BenchArgs),
+}
+
+/// Where a command runs.
+#[derive(Debug, Clone, Args)]
+pub struct DeviceArgs {
+    /// auto, flex, ndarray, wgpu, wgpu:N or vulkan
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// Use a GPU even if its self-test fails
+    #[arg(long)]
+    pub trust_device: bool,
+}
+
+/// Settings of a training run; a flag overrides the recipe.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Recipe, a TOML file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Folder for everything the run leaves
+    #[arg(long, value_name = "DIR")]
+    pub output_dir: Option<PathBuf>,
+    /// Continue an interrupted run in its output directory
+    #[arg(long)]
+    pub resume: bool,
+    /// Where to run
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Choices of the recipe
+    #[command(flatten)]
+    pub overrides: Overrides,
+}
+
+/// Flags that override fields of the recipe.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Overrides {
+    /// Folder of the policy to start from
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Built-in task: triples, summary, dialogue or sentences
+    #[arg(long)]
+    pub task: Option<String>,
+    /// JSON Lines file to learn from instead of a task
+    #[arg(long, value_name = "FILE")]
+    pub dataset: Option<PathBuf>,
+    /// Seed of every coin
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Optimizer steps
+    #[arg(long)]
+    pub steps: Option<usize>,
+    /// Peak learning rate
+    #[arg(long)]
+    pub learning_rate: Option<f64>,
+    /// Completions of each prompt
+    #[arg(long)]
+    pub num_generations: Option<usize>,
+    /// Longest completion in tokens
+    #[arg(long)]
+    pub max_completion_length: Option<usize>,
+    /// Divides the logits; 0 is greedy
+    #[arg(long)]
+    pub temperature: Option<f64>,
+    /// Draw from the k most likely tokens; 0 is all
+    #[arg(long)]
+    pub top_k: Option<usize>,
+    /// Draw from the most likely tokens that reach this probability; 1 is all
+    #[arg(long)]
+    pub top_p: Option<f64>,
+    /// Cost of a nat of divergence from the starting policy
+    #[arg(long)]
+    pub beta: Option<f64>,
+    /// Gradients added up in one step
+    #[arg(long)]
+    pub gradient_accumulation_steps: Option<usize>,
+}
+
+/// Settings of `eval`.
+#[derive(Debug, Clone, Args)]
+pub struct EvalArgs {
+    /// Folder of the policy; the shipped one if left out
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Built-in task
+    #[arg(long, conflicts_with = "dataset")]
+    pub task: Option<String>,
+    /// JSON Lines file; all of its rows are judged
+    #[arg(long, value_name = "FILE")]
+    pub dataset: Option<PathBuf>,
+    /// Reward to report, as in recipes; the task's own if left out
+    #[arg(long)]
+    pub metric: Option<String>,
+    /// Judge at most this many items; 0 is all
+    #[arg(long, default_value_t = 0)]
+    pub items: usize,
+    /// Divides the logits; 0 is greedy
+    #[arg(long, default_value_t = 0.0)]
+    pub temperature: f64,
+    /// Longest completion in tokens
+    #[arg(long, default_value_t = 64)]
+    pub max_completion_length: usize,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Where to run
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+/// Settings of `sample`.
+#[derive(Debug, Clone, Args)]
+pub struct SampleArgs {
+    /// Folder of the policy; the shipped one if left out
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// What the policy is given
+    #[arg(long)]
+    pub prompt: String,
+    /// Render the prompt as a request of this task; plain continuation if left out
+    #[arg(long)]
+    pub task: Option<String>,
+    /// Completions to draw
+    #[arg(long, default_value_t = 1)]
+    pub num_generations: usize,
+    /// Divides the logits; 0 is greedy
+    #[arg(long, default_value_t = 1.0)]
+    pub temperature: f64,
+    /// Draw from the k most likely tokens; 0 is all
+    #[arg(long, default_value_t = 0)]
+    pub top_k: usize,
+    /// Draw from the most likely tokens that reach this probability; 1 is all
+    #[arg(long, default_value_t = 1.0)]
+    pub top_p: f64,
+    /// Drop tokens less likely than this share of the most likely
+    #[arg(long, default_value_t = 0.0)]
+    pub min_p: f64,
+    /// Divide the logits of tokens already present; 1 is off
+    #[arg(long, default_value_t = 1.0)]
+    pub repetition_penalty: f64,
+    /// Longest completion in tokens
+    #[arg(long, default_value_t = 64)]
+    pub max_completion_length: usize,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Print one JSON object a completion
+    #[arg(long)]
+    pub json: bool,
+    /// Where to run
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+/// Settings of `score`.
+#[derive(Debug, Clone, Args)]
+pub struct ScoreCommand {
+    /// The metric with its options
+    #[command(flatten)]
+    pub score: ScoreArgs,
+}
+
+/// Settings of `devices`.
+#[derive(Debug, Clone, Args)]
+pub struct DevicesArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Settings of `bench`.
+#[derive(Debug, Clone, Args)]
+pub struct BenchArgs {
+    /// What to time
+    #[arg(value_enum)]
+    pub mode: Mode,
+    /// Seconds to measure
+    #[arg(long, default_value_t = 10.0)]
+    pub seconds: f64,
+    /// Where to run
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}

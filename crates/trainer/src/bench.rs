@@ -1,0 +1,182 @@
+//! `trainer bench`: tokens per second of a training step and of generation, for `cargo xtask bench`.
+//!
+//! The shapes are those of `benches/peer_torch.py`: a GPT-2 layout with random weights. Prints one
+//! JSON line in the peer's form, so that the two are compared in one run.
+
+use std::time::Instant;
+
+use burn::tensor::Device;
+use kudos_core::learn::{Activations, learn, training_device};
+use kudos_core::model::{Transformer, TransformerConfig, initialize};
+use kudos_core::objective::{Aggregation, Supervised};
+use kudos_core::optim::{AdamW, AdamWConfig};
+use kudos_core::rollout::{Coins, Generation, StopTokens, generate};
+use kudos_schema::Sampling;
+use pollster::block_on;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+/// What is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// Forward, backward, clipping and AdamW on 4 sequences of 256 tokens.
+    Train,
+    /// 64 completions of 128 tokens after prompts of 32.
+    Generate,
+    /// One token at position 32 and at position 500.
+    DecodeAt,
+}
+
+/// One line of the benchmark.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// What was timed.
+    pub mode: String,
+    /// Tokens a second of wall time.
+    pub tokens_per_second: f64,
+    /// Tokens a second of this process's CPU time; 0 where the system does not tell.
+    pub cpu_tokens_per_second: f64,
+    /// Largest resident memory in MiB; 0 where the system does not tell.
+    pub peak_rss_mib: f64,
+    /// Milliseconds a token at position 32, in `decode-at`.
+    pub ms_at_32: Option<f64>,
+    /// Milliseconds a token at position 500, in `decode-at`.
+    pub ms_at_500: Option<f64>,
+}
+
+/// Times `mode` on `device` for at least `seconds` after a warm-up.
+pub fn run(mode: Mode, device: &Device, seconds: f64) -> Row {
+    match mode {
+        Mode::Train => train(device, seconds),
+        Mode::Generate => generation(device, seconds),
+        Mode::DecodeAt => decode_at(device),
+    }
+}
+
+fn config(context_length: usize) -> TransformerConfig {
+    TransformerConfig {
+        n_heads: 8,
+        n_kv_heads: 8,
+        d_head: 64,
+        ..TransformerConfig::gpt2(8192, context_length, 6, 512)
+    }
+}
+
+fn model(context_length: usize, device: &Device) -> Transformer {
+    let mut coins = ChaCha8Rng::seed_from_u64(1);
+    initialize(Transformer::zeroed(&config(context_length), device), &mut coins)
+}
+
+fn random_tokens(count: usize) -> Vec<u32> {
+    let mut coins = ChaCha8Rng::seed_from_u64(2);
+    (0..count).map(|_| coins.next_u32() % 8192).collect()
+}
+
+fn train(device: &Device, seconds: f64) -> Row {
+    let device = training_device(device, Activations::Keep);
+    let objective = Supervised { aggregation: Aggregation::TokenMean };
+    let pairs: Vec<_> =
+        random_tokens(4 * 257).chunks(257).map(|row| (row[..1].to_vec(), row[1..].to_vec())).collect();
+    let experiences = objective.experiences(&pairs);
+    let mut optimizer = AdamW::new(AdamWConfig::default());
+    let mut state = Some(model(256, &device));
+    let step = move || {
+        let model = state.take().expect("put back below");
+        let mut learned = learn(&model, &experiences, &objective, 4);
+        let norm = learned.gradients.clip(1.0);
+        let model = optimizer.step(model, learned.gradients, 1e-4);
+        // Waits for the device: the last weights depend on everything before.
+        let done = model.token_embedding.weight.val().without_autodiff().narrow(0, 0, 1).sum();
+        block_on((done + norm).into_data_async()).expect("the device answers");
+        state = Some(model);
+    };
+    timed("train", 4 * 256, seconds, step)
+}
+
+fn generation(device: &Device, seconds: f64) -> Row {
+    let model = model(256, device);
+    let prompts: Vec<Vec<u32>> = random_tokens(64 * 32).chunks(32).map(<[u32]>::to_vec).collect();
+    let sampling = Sampling { max_completion_length: 128, ..Sampling::default() };
+    let stop = StopTokens(Vec::new());
+    let mut step = 0;
+    let rollout = move || {
+        step += 1;
+        let coins = Coins::new(1, step);
+        let generation = Generation { sampling: &sampling, stop: &stop, coins, first_index: 0 };
+        block_on(generate(&model, &prompts, &generation)).expect("prompts fit the context");
+    };
+    timed("generate", 64 * 128, seconds, rollout)
+}
+
+/// One sequence decoded to position 512; the median time a token around two positions.
+fn decode_at(device: &Device) -> Row {
+    use kudos_core::model::{Cache, Tokens};
+    let model = model(512, device);
+    let mut times = Vec::new();
+    for _ in 0..3 {
+        let mut cache = Cache::new(model.config(), 64, 512, device);
+        for position in 0..512 {
+            let start = Instant::now();
+            let ids = burn::tensor::Tensor::full([64, 1], 7, device);
+            let positions = burn::tensor::Tensor::full([64, 1], position, device);
+            let hidden = model.hidden_cached(&Tokens::next(ids, positions), &mut cache);
+            let logits = model.logits(hidden).sum();
+            block_on(logits.into_data_async()).expect("the device answers");
+            times.push((position, start.elapsed().as_secs_f64() * 1e3));
+        }
+    }
+    let around = |center: i64| {
+        let near = times.iter().filter(|(position, _)| (position - center).abs() <= 8);
+        let mut near: Vec<f64> = near.map(|(_, time)| *time).collect();
+        near.sort_by(f64::total_cmp);
+        near[near.len() / 2]
+    };
+    let (early, late) = (around(32), around(500));
+    Row {
+        ms_at_32: Some(early),
+        ms_at_500: Some(late),
+        ..row("decode-at", 64.0 * 1e3 / early, 0.0)
+    }
+}
+
+fn timed(mode: &str, tokens: usize, seconds: f64, mut work: impl FnMut()) -> Row {
+    work();
+    let (start, cpu_start) = (Instant::now(), cpu_seconds());
+    let mut rounds = 0;
+    while rounds < 2 || start.elapsed().as_secs_f64() < seconds {
+        work();
+        rounds += 1;
+    }
+    let done = (tokens * rounds) as f64;
+    let cpu = cpu_seconds() - cpu_start;
+    let per_cpu = if cpu > 0.0 { done / cpu } else { 0.0 };
+    row(mode, done / start.elapsed().as_secs_f64(), per_cpu)
+}
+
+fn row(mode: &str, tokens_per_second: f64, cpu_tokens_per_second: f64) -> Row {
+    Row {
+        mode: mode.to_owned(),
+        tokens_per_second,
+        cpu_tokens_per_second,
+        peak_rss_mib: peak_rss_mib(),
+        ms_at_32: None,
+        ms_at_500: None,
+    }
+}
+
+/// User and system time of this process, from /proc; 0 elsewhere.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    // Fields 14 and 15 of the line, in clock ticks of 10 ms; two come before the parenthesis.
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+/// Largest resident memory of this process, from /proc; 0 elsewhere.
+fn peak_rss_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
+    kib.unwrap_or(0.0) / 1024.0
+}

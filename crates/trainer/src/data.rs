@@ -1,0 +1,54 @@
+//! The corpora inside the program, and users' files beside them.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use kudos_core::task::{self, TaskData};
+
+use crate::usage::usage;
+
+const TRIPLES: &str = include_str!("../../../data/kg.jsonl");
+const SUMMARIES: &str = include_str!("../../../data/summaries_rustdoc.jsonl");
+const DIALOGUE: &str = include_str!("../../../data/dialogue.jsonl");
+const SENTENCES: &str = include_str!("../../../data/sentences.txt");
+const STORIES: &str = include_str!("../../../data/stories_austen_pride_and_prejudice.txt");
+
+/// The items of a built-in task, dealt into splits.
+///
+/// # Errors
+/// If there is no such task.
+pub fn task(name: &str) -> Result<TaskData> {
+    let names = task::TASKS.map(|task| task.name());
+    let task = task::task(name).ok_or_else(|| {
+        usage(format!("there is no task `{name}`: choose one of {}", names.join(", ")))
+    })?;
+    let text = match task.file() {
+        "kg.jsonl" => TRIPLES,
+        "summaries_rustdoc.jsonl" => SUMMARIES,
+        "dialogue.jsonl" => DIALOGUE,
+        "sentences.txt" => SENTENCES,
+        other => unreachable!("{other} is not embedded"),
+    };
+    task::load(task, text).with_context(|| format!("the built-in data of `{name}`"))
+}
+
+/// The items of a user's JSON Lines file, dealt into splits.
+///
+/// # Errors
+/// If the file cannot be read, or a row is not of a known shape: file and line are named.
+pub fn dataset(path: &Path) -> Result<TaskData> {
+    let label = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| usage(format!("{label}: {error}; give an existing JSON Lines file")))?;
+    task::dataset::load(&text, &label).map_err(|error| usage(error.to_string()))
+}
+
+/// Everything to pretrain on: the training sources of all tasks and the stories.
+///
+/// # Errors
+/// If the built-in data is damaged.
+pub fn documents() -> Result<Vec<String>> {
+    let tasks = task::TASKS.map(|each| task(each.name()));
+    let tasks = tasks.into_iter().collect::<Result<Vec<_>>>()?;
+    Ok(task::documents(&tasks, STORIES))
+}

@@ -1,0 +1,240 @@
+//! A policy on held-out items: a completion each, judged by a reward; `trainer eval`.
+
+use anyhow::{Context, Result};
+use kudos_core::model::Transformer;
+use kudos_core::reward::{Completion, Reward, RewardSpec, reward};
+use kudos_core::rollout::{Coins, Generation, Rollout};
+use kudos_core::task::Item;
+use kudos_schema::{EndReason, EvalResult, Sampling};
+
+use crate::args::EvalArgs;
+use crate::batches::{Purpose, coins};
+use crate::parallel::Workers;
+use crate::policy::{Policy, PolicyFiles};
+use crate::usage::usage;
+use crate::{bootstrap, data, open_device, output};
+
+/// Prompts decoded together.
+const BATCH: usize = 128;
+
+/// The step number of held-out draws: no training step reaches it, so no coin is used twice.
+const HELD_OUT_STEP: u64 = u64::MAX;
+
+/// One item with what the policy wrote.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// The prompt as text.
+    pub prompt: String,
+    /// The first reference.
+    pub reference: Option<String>,
+    /// What the policy wrote.
+    pub text: String,
+    /// Its score.
+    pub score: f64,
+}
+
+/// A policy's completions of items.
+#[derive(Debug, Clone)]
+pub struct Evaluation {
+    /// One entry an item to which the metric applies.
+    pub judged: Vec<Judged>,
+    /// Everything drawn, one completion an item.
+    pub rollout: Rollout,
+}
+
+impl Evaluation {
+    /// The scores in the order of the items.
+    pub fn scores(&self) -> Vec<f64> {
+        self.judged.iter().map(|one| one.score).collect()
+    }
+
+    /// Mean completion length in tokens.
+    pub fn mean_length(&self) -> f64 {
+        let tokens: usize = self.rollout.completions.iter().map(Vec::len).sum();
+        tokens as f64 / self.rollout.completions.len().max(1) as f64
+    }
+}
+
+/// The metric that reports on a task.
+pub fn metric_of(task: &str) -> &'static str {
+    match task {
+        "triples" => "triple_f1",
+        "summary" => "rougeL",
+        "dialogue" => "rouge1",
+        _ => "chrf",
+    }
+}
+
+/// Items that fit: their prompts as tokens, in order, at most `limit` of them (0 = all).
+///
+/// # Errors
+/// If a chat template does not take the messages.
+pub fn fitting(
+    policy: &Policy,
+    items: &[Item],
+    (longest, limit): (usize, usize),
+) -> Result<Vec<(Item, Vec<u32>)>> {
+    let limit = if limit == 0 { usize::MAX } else { limit };
+    let mut kept = Vec::new();
+    for item in items {
+        if kept.len() == limit {
+            break;
+        }
+        let prompt = policy.encode_prompt(&item.prompt)?;
+        if !prompt.is_empty() && prompt.len() <= longest {
+            kept.push((item.clone(), prompt));
+        }
+    }
+    Ok(kept)
+}
+
+/// Draws a completion for each item and judges it.
+///
+/// # Errors
+/// If the device fails.
+pub fn evaluate(
+    policy: &Policy,
+    items: &[(Item, Vec<u32>)],
+    metric: &dyn Reward,
+    (sampling, seed): (&Sampling, u64),
+) -> Result<Evaluation> {
+    let stop = policy.stop_tokens();
+    let mut evaluation = Evaluation { judged: Vec::new(), rollout: Rollout::default() };
+    let workers = Workers::of(&policy.model.device());
+    for (batch, part) in items.chunks(BATCH).enumerate() {
+        let prompts: Vec<Vec<u32>> = part.iter().map(|(_, prompt)| prompt.clone()).collect();
+        let coins = Coins::new(seed, HELD_OUT_STEP);
+        let first_index = batch * BATCH;
+        let generation = Generation { sampling, stop: &stop, coins, first_index };
+        evaluation.rollout.append(workers.generate(&policy.model, &prompts, &generation)?);
+    }
+    for (row, (item, _)) in items.iter().enumerate() {
+        let rollout = &evaluation.rollout;
+        let text = policy.tokenizer.decode(&rollout.completions[row]);
+        let prompt = item.prompt.text();
+        let completion = Completion {
+            prompt: &prompt,
+            text: &text,
+            references: &item.references,
+            ended: rollout.end_reasons[row] == EndReason::Stop,
+            n_tokens: rollout.completions[row].len(),
+            extra: &item.extra,
+        };
+        if let Some(score) = metric.score(&completion) {
+            let reference = item.references.first().cloned();
+            evaluation.judged.push(Judged { prompt, reference, text, score: score.into() });
+        }
+    }
+    Ok(evaluation)
+}
+
+/// Mean divergence of the policy that drew `rollout` from `other`, in nats a completion.
+///
+/// # Errors
+/// If the device fails.
+pub fn kl_nats(rollout: &Rollout, other: &Transformer, temperature: f64) -> Result<f64> {
+    let workers = Workers::of(&other.device());
+    let reference = workers.log_probs(other, &pairs(rollout), temperature, BATCH)?;
+    let sums = rollout.logprobs_full.iter().zip(&reference).map(|(own, other)| {
+        own.iter().zip(other).map(|(a, b)| f64::from(*a) - f64::from(*b)).sum::<f64>()
+    });
+    Ok(sums.sum::<f64>() / rollout.completions.len().max(1) as f64)
+}
+
+/// The prompts with their completions.
+pub fn pairs(rollout: &Rollout) -> Vec<(&[u32], &[u32])> {
+    let rows = rollout.prompts.iter().zip(&rollout.completions);
+    rows.map(|(prompt, completion)| (prompt.as_slice(), completion.as_slice())).collect()
+}
+
+/// Mean negative log-likelihood of the first references in nats a token; none without references.
+///
+/// # Errors
+/// If the device fails.
+pub fn nll_nats(policy: &Policy, items: &[(Item, Vec<u32>)]) -> Result<Option<f64>> {
+    let context = policy.config().context_length;
+    let encoded: Vec<(&[u32], Vec<u32>)> = items
+        .iter()
+        .filter_map(|(item, prompt)| {
+            let completion = policy.encode_completion(item.references.first()?);
+            (prompt.len() + completion.len() <= context).then_some((prompt.as_slice(), completion))
+        })
+        .collect();
+    if encoded.is_empty() {
+        return Ok(None);
+    }
+    let pairs: Vec<(&[u32], &[u32])> =
+        encoded.iter().map(|(prompt, completion)| (*prompt, completion.as_slice())).collect();
+    let workers = Workers::of(&policy.model.device());
+    let log_probs = workers.log_probs(&policy.model, &pairs, 1.0, BATCH)?;
+    let all = log_probs.iter().flatten();
+    let (sum, count) = all.fold((0.0, 0usize), |(sum, n), p| (sum - f64::from(*p), n + 1));
+    Ok(Some(sum / count as f64))
+}
+
+/// A policy's files: a folder, or the shipped one.
+///
+/// # Errors
+/// Usage errors that name the file.
+pub fn policy_files(model: Option<&std::path::Path>) -> Result<PolicyFiles> {
+    match model {
+        None => Ok(PolicyFiles::embedded()),
+        Some(folder) => PolicyFiles::read(folder).map_err(|error| usage(error.to_string())),
+    }
+}
+
+/// `trainer eval`.
+///
+/// # Errors
+/// Usage errors, or a failing device.
+pub fn run(args: &EvalArgs) -> Result<()> {
+    let sampling = Sampling {
+        temperature: args.temperature,
+        max_completion_length: args.max_completion_length,
+        ..Sampling::default()
+    };
+    sampling.validate().map_err(|error| usage(error.to_string()))?;
+    let (task, items) = match (&args.task, &args.dataset) {
+        (_, Some(path)) => {
+            let data = data::dataset(path)?;
+            (data.name, [data.train, data.validation, data.test].concat())
+        }
+        (Some(task), None) => (task.clone(), data::task(task)?.test),
+        (None, None) => return Err(usage("nothing to judge: give --task or --dataset")),
+    };
+    let name = args.metric.as_deref().unwrap_or(metric_of(&task));
+    let metric = reward(&RewardSpec { kind: name, pattern: None, target: None })
+        .map_err(|error| usage(error.to_string()))?;
+    let selected = open_device::open(&args.device)?;
+    let files = policy_files(args.model.as_deref())?;
+    let policy = files.load(&selected.device).map_err(|error| usage(error.to_string()))?;
+    let longest = policy.config().context_length.saturating_sub(args.max_completion_length);
+    let items = fitting(&policy, &items, (longest, args.items))?;
+    let nll = nll_nats(&policy, &items)?.context("no item has a reference that fits")?;
+    let evaluation = evaluate(&policy, &items, metric.as_ref(), (&sampling, args.seed))?;
+    let scores = evaluation.scores();
+    let result = EvalResult {
+        version: 1,
+        task,
+        metric: name.to_owned(),
+        n: scores.len(),
+        score: bootstrap::mean(&scores, &mut coins(args.seed, Purpose::Bootstrap, 0))?,
+        nll_nats: nll,
+        perplexity: nll.exp(),
+        mean_length: Some(evaluation.mean_length()),
+        seed: args.seed,
+        device: selected.name,
+        model_sha256: files.sha256(),
+    };
+    if args.json {
+        output::result(&serde_json::to_string(&result)?);
+    } else {
+        let score = result.score;
+        output::result(&format!(
+            "{} on {} held-out items of {}: {:.4} [{:.4}, {:.4}]\nperplexity {:.3}, mean length {:.1} tokens",
+            result.metric, result.n, result.task, score.mean, score.low, score.high,
+            result.perplexity, evaluation.mean_length(),
+        ));
+    }
+    Ok(())
+}

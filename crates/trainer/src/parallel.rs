@@ -1,0 +1,108 @@
+//! Work on the CPU device by several threads, part by part, results in order.
+//!
+//! The CPU device spreads large matrix products over its cores but little else. A batch falls into
+//! independent parts, so each thread takes one. A GPU gets all its work from one thread. Results
+//! depend on the number of workers only by the rounding of sums, never by which thread is faster.
+
+use std::thread;
+
+use anyhow::Result;
+use burn::tensor::Device;
+use kudos_core::learn::{Learned, learn, log_probs};
+use kudos_core::model::Transformer;
+use kudos_core::objective::{Experience, Objective};
+use kudos_core::rollout::{GenerateError, Generation, Rollout, generate};
+use pollster::block_on;
+
+/// How many threads share a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Workers(usize);
+
+impl Workers {
+    /// One for each thread of the CPU device, one for any other device.
+    pub fn of(device: &Device) -> Self {
+        Self(if is_cpu(device) { crate::device::flex_threads() } else { 1 })
+    }
+
+    /// Cuts `items` into one part a worker, as equal as can be.
+    fn cut<T>(self, items: &[T]) -> Vec<(usize, &[T])> {
+        let size = items.len().div_ceil(self.0).max(1);
+        items.chunks(size).enumerate().map(|(index, part)| (index * size, part)).collect()
+    }
+
+    /// The gradient of a batch.
+    pub fn learn(
+        self,
+        model: &Transformer,
+        experiences: &[Experience],
+        objective: &dyn Objective,
+        micro_batch_size: usize,
+    ) -> Learned {
+        // Interleaved, so that workers get sequences of like lengths when these are sorted.
+        let parts: Vec<Vec<Experience>> = (0..self.0.min(experiences.len()))
+            .map(|worker| experiences.iter().skip(worker).step_by(self.0).cloned().collect())
+            .collect();
+        let learned = run(&parts, |part| learn(model, part, objective, micro_batch_size));
+        learned.into_iter().reduce(Learned::plus).expect("a batch has experience")
+    }
+
+    /// One completion for each prompt; coins as if all were drawn together.
+    ///
+    /// # Errors
+    /// What [`generate`] reports.
+    pub fn generate(
+        self,
+        model: &Transformer,
+        prompts: &[Vec<u32>],
+        generation: &Generation<'_>,
+    ) -> Result<Rollout, GenerateError> {
+        let parts = self.cut(prompts);
+        let rollouts = run(&parts, |(first, part)| {
+            let first_index = generation.first_index + first;
+            block_on(generate(model, part, &Generation { first_index, ..generation.clone() }))
+        });
+        let mut all = Rollout::default();
+        for rollout in rollouts {
+            all.append(rollout?);
+        }
+        Ok(all)
+    }
+
+    /// Log-probabilities of completions, on the host.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn log_probs(
+        self,
+        model: &Transformer,
+        pairs: &[(&[u32], &[u32])],
+        temperature: f64,
+        micro_batch_size: usize,
+    ) -> Result<Vec<Vec<f32>>> {
+        let parts = self.cut(pairs);
+        let scored = run(&parts, |(_, part)| {
+            block_on(log_probs(model, part, temperature, micro_batch_size))
+        });
+        let scored: Result<Vec<_>, String> = scored.into_iter().collect();
+        Ok(scored.map_err(anyhow::Error::msg)?.concat())
+    }
+}
+
+/// Whether tensors of `device` live in main memory.
+fn is_cpu(device: &Device) -> bool {
+    *device == Device::flex() || *device == Device::flex().autodiff()
+}
+
+/// Does the work of every part, the first on this thread.
+fn run<T: Sync, R: Send>(parts: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let Some((first, others)) = parts.split_first() else { return Vec::new() };
+    thread::scope(|scope| {
+        let handles: Vec<_> = others.iter().map(|part| scope.spawn(|| work(part))).collect();
+        let mut results = vec![work(first)];
+        for handle in handles {
+            // A worker's panic is this program's panic: there is nothing to save.
+            results.push(handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        results
+    })
+}

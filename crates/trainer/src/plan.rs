@@ -1,0 +1,291 @@
+//! From what was typed to a run that can only be right.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use kudos_core::objective::{Aggregation, Baseline, KlCoefficient};
+use kudos_core::reward::{Mix, RewardSpec, reward};
+
+use crate::args::{Overrides, RunArgs};
+use crate::interrupt::Interrupt;
+use crate::recipe::{Recipe, Stage};
+use crate::usage::usage;
+
+/// The recipe of the main job.
+const DEFAULT_RECIPE: &str = include_str!("../../../recipes/triples.toml");
+
+/// A validated run.
+#[derive(Debug)]
+pub struct Plan {
+    /// Every choice, resolved.
+    pub recipe: Recipe,
+    /// Where everything is written.
+    pub output_dir: PathBuf,
+    /// Continue what is there.
+    pub resume: bool,
+    /// Set by Ctrl-C.
+    pub interrupt: Interrupt,
+}
+
+impl Plan {
+    /// Reads the recipe, applies the flags and checks everything that can be checked before work.
+    ///
+    /// # Errors
+    /// Usage errors that name the field and the remedy.
+    pub fn new(args: &RunArgs, stage: Option<Stage>, interrupt: Interrupt) -> Result<Self> {
+        let mut recipe = match &args.config {
+            Some(path) => read(path)?,
+            None if stage.is_none() => parse(DEFAULT_RECIPE, "the built-in recipe")?,
+            None => Recipe { stage: stage.unwrap_or_default(), ..Recipe::default() },
+        };
+        if let (Some(stage), Some(path)) = (stage, &args.config)
+            && recipe.stage != stage
+        {
+            return Err(usage(format!(
+                "{} is a recipe for {:?}: call that verb, or give another --config",
+                path.display(),
+                recipe.stage
+            )
+            .to_lowercase()));
+        }
+        apply(&mut recipe, &args.overrides);
+        validate(&recipe)?;
+        let output_dir = args.output_dir.clone().unwrap_or_else(|| default_output(&recipe, args));
+        Ok(Self { recipe, output_dir, resume: args.resume, interrupt })
+    }
+
+    /// The recipe as resolved, in TOML.
+    pub fn recipe_text(&self) -> String {
+        toml::to_string_pretty(&self.recipe).expect("a recipe prints as TOML")
+    }
+
+    /// The rewards of the recipe.
+    ///
+    /// # Errors
+    /// If one is unknown or lacks its setting.
+    pub fn rewards(&self) -> Result<Mix> {
+        mix(&self.recipe)
+    }
+}
+
+/// `runs/TASK-SEED`, or the first free number after it.
+fn default_output(recipe: &Recipe, args: &RunArgs) -> PathBuf {
+    let name = recipe.data.tasks.first().map_or("dataset", String::as_str);
+    let stage = match recipe.stage {
+        Stage::Pretrain => "pretrain",
+        Stage::Sft => "sft",
+        Stage::Reinforce => name,
+    };
+    let base = format!("runs/{stage}-{}", recipe.seed);
+    let first = PathBuf::from(&base);
+    if args.resume || !first.exists() {
+        return first;
+    }
+    let numbered = (2..).map(|number| PathBuf::from(format!("{base}-{number}")));
+    numbered.into_iter().find(|path| !path.exists()).expect("some number is free")
+}
+
+fn read(path: &Path) -> Result<Recipe> {
+    let label = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| usage(format!("{label}: {error}; give an existing recipe")))?;
+    parse(&text, &label)
+}
+
+/// Parses a recipe; an unknown field is named with the nearest known one.
+fn parse(text: &str, label: &str) -> Result<Recipe> {
+    toml::from_str(text).map_err(|error| {
+        let message = error.message().to_owned();
+        let line = error.span().map_or(0, |span| text[..span.start].lines().count().max(1));
+        let hint = nearest_field(&message).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+        usage(format!("{label}, line {line}: {message}{hint}"))
+    })
+}
+
+/// The known field nearest to the unknown one in serde's message
+/// "unknown field `x`, expected one of `a`, `b`".
+fn nearest_field(message: &str) -> Option<String> {
+    if !message.starts_with("unknown") {
+        return None;
+    }
+    let mut names = message.split('`').skip(1).step_by(2).map(str::to_owned);
+    let unknown = names.next()?;
+    names.min_by_key(|name| distance(&unknown, name))
+}
+
+/// Edit distance (Levenshtein 1966).
+pub(crate) fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+fn apply(recipe: &mut Recipe, flags: &Overrides) {
+    fn set<T: Clone>(place: &mut T, flag: &Option<T>) {
+        if let Some(value) = flag {
+            place.clone_from(value);
+        }
+    }
+    if flags.model.is_some() {
+        recipe.model.clone_from(&flags.model);
+    }
+    if let Some(task) = &flags.task {
+        recipe.data.tasks = vec![task.clone()];
+        recipe.data.dataset = None;
+    }
+    if flags.dataset.is_some() {
+        recipe.data.dataset.clone_from(&flags.dataset);
+        recipe.data.tasks.clear();
+    }
+    set(&mut recipe.seed, &flags.seed);
+    set(&mut recipe.steps, &flags.steps);
+    set(&mut recipe.optimizer.learning_rate, &flags.learning_rate);
+    set(&mut recipe.batch.num_generations, &flags.num_generations);
+    set(&mut recipe.batch.gradient_accumulation_steps, &flags.gradient_accumulation_steps);
+    set(&mut recipe.sampling.max_completion_length, &flags.max_completion_length);
+    set(&mut recipe.sampling.temperature, &flags.temperature);
+    set(&mut recipe.sampling.top_k, &flags.top_k);
+    set(&mut recipe.sampling.top_p, &flags.top_p);
+    if let Some(beta) = flags.beta {
+        recipe.objective.kl_coefficient = KlCoefficient::Fixed(beta);
+    }
+    // The temperature of the draw is the temperature of the gradient.
+    recipe.objective.temperature = recipe.sampling.temperature;
+}
+
+fn validate(recipe: &Recipe) -> Result<()> {
+    let positive = [
+        ("batch.prompts", recipe.batch.prompts),
+        ("batch.num_generations", recipe.batch.num_generations),
+        ("batch.micro_batch_size", recipe.batch.micro_batch_size),
+        ("batch.gradient_accumulation_steps", recipe.batch.gradient_accumulation_steps),
+        ("watch.keep", recipe.watch.keep),
+    ];
+    if let Some((field, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+        return Err(usage(format!("{field} is 0: it must be at least 1")));
+    }
+    let rate = recipe.optimizer.learning_rate;
+    if !(rate.is_finite() && rate > 0.0) {
+        return Err(usage(format!("learning_rate is {rate}: it must be above 0")));
+    }
+    if !(recipe.optimizer.max_grad_norm > 0.0) {
+        return Err(usage("max_grad_norm must be above 0; a large value switches clipping off"));
+    }
+    recipe.sampling.validate().map_err(|error| usage(format!("sampling.{error}")))?;
+    recipe
+        .architecture
+        .transformer(recipe.architecture.vocab_size)
+        .validate()
+        .map_err(|error| usage(format!("architecture: {error}")))?;
+    match recipe.stage {
+        Stage::Pretrain => Ok(()),
+        Stage::Sft => some_data(recipe),
+        Stage::Reinforce => validate_reinforce(recipe),
+    }
+}
+
+fn some_data(recipe: &Recipe) -> Result<()> {
+    match (recipe.data.tasks.len(), &recipe.data.dataset) {
+        (0, None) => Err(usage("nothing to learn from: give --task or --dataset")),
+        (1.., Some(_)) => {
+            Err(usage("data.tasks and data.dataset contradict each other: keep one of them"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn validate_reinforce(recipe: &Recipe) -> Result<()> {
+    some_data(recipe)?;
+    if recipe.data.tasks.len() > 1 {
+        return Err(usage("data.tasks names several tasks: reinforce takes one"));
+    }
+    if recipe.reward.is_empty() {
+        return Err(usage("there is no reward: add a [[reward]] with its kind to the recipe"));
+    }
+    mix(recipe)?;
+    if recipe.sampling.temperature == 0.0 {
+        return Err(usage("sampling.temperature is 0: a greedy policy draws nothing to learn from"));
+    }
+    let grouped = match recipe.objective.baseline {
+        Baseline::LeaveOneOut | Baseline::GroupZScore { .. } => true,
+        Baseline::None | Baseline::RunningMean { .. } | Baseline::BatchMean => false,
+    };
+    if grouped && recipe.batch.num_generations < 2 {
+        return Err(usage(
+            "objective.baseline compares completions of one prompt: \
+             batch.num_generations must be at least 2",
+        ));
+    }
+    if recipe.objective.aggregation == Aggregation::Constant(0) {
+        return Err(usage("objective.aggregation constant is 0: give a positive length"));
+    }
+    Ok(())
+}
+
+fn mix(recipe: &Recipe) -> Result<Mix> {
+    let parts = recipe.reward.iter().map(|part| {
+        let spec = RewardSpec {
+            kind: &part.kind,
+            pattern: part.pattern.as_deref(),
+            target: part.target,
+        };
+        let reward = reward(&spec).map_err(|error| usage(format!("reward: {error}")))?;
+        Ok((reward, part.weight))
+    });
+    Mix::new(parts.collect::<Result<_>>()?).map_err(|error| usage(format!("reward: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_field_is_named_with_the_nearest_known_one() {
+        let error = parse("[optimizer]\nlearning_rat = 1.0\n", "my.toml").unwrap_err().to_string();
+        assert!(error.starts_with("my.toml, line 2"), "{error}");
+        assert!(error.contains("`learning_rat`"), "{error}");
+        assert!(error.ends_with("did you mean `learning_rate`?"), "{error}");
+    }
+
+    #[test]
+    fn the_built_in_recipe_is_valid_and_survives_printing() {
+        let recipe = parse(DEFAULT_RECIPE, "built-in").unwrap();
+        validate(&recipe).unwrap();
+        let printed = toml::to_string_pretty(&recipe).unwrap();
+        assert_eq!(parse(&printed, "printed").unwrap(), recipe);
+    }
+
+    #[test]
+    fn contradictions_are_refused_with_a_remedy() {
+        let check = |change: fn(&mut Recipe), expected: &str| {
+            let mut recipe = parse(DEFAULT_RECIPE, "built-in").unwrap();
+            change(&mut recipe);
+            let error = validate(&recipe).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+            assert_eq!(crate::usage::exit_code(&error), 2);
+        };
+        check(|recipe| recipe.reward.clear(), "[[reward]]");
+        check(|recipe| recipe.reward[0].kind = "triple_f2".to_owned(), "triple_f1");
+        check(|recipe| recipe.batch.num_generations = 1, "num_generations");
+        check(|recipe| recipe.sampling.temperature = 0.0, "temperature");
+        check(|recipe| recipe.data.dataset = Some("x.jsonl".into()), "keep one");
+        check(|recipe| recipe.optimizer.learning_rate = f64::NAN, "learning_rate");
+        check(|recipe| recipe.watch.keep = 0, "watch.keep");
+    }
+
+    #[test]
+    fn edit_distance_by_hand() {
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("same", "same"), 0);
+    }
+}

@@ -1,0 +1,263 @@
+//! A run as a TOML file: every choice with its default, nothing unknown accepted.
+
+use std::path::PathBuf;
+
+use kudos_core::learn::Activations;
+use kudos_core::model::TransformerConfig;
+use kudos_core::objective::PolicyGradient;
+use kudos_core::optim::{AdamWConfig, Decay};
+use kudos_schema::Sampling;
+use serde::{Deserialize, Serialize};
+
+/// Everything that determines a run but the device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// What the run does.
+    pub stage: Stage,
+    /// Folder of the policy to start from; without it, `pretrain` starts anew and the other stages
+    /// start from the policy that ships with the program.
+    pub model: Option<PathBuf>,
+    /// Where items come from.
+    pub data: DataRecipe,
+    /// Seed of every coin.
+    pub seed: u64,
+    /// Optimizer steps.
+    pub steps: usize,
+    /// How many sequences a step learns from.
+    pub batch: BatchRecipe,
+    /// The sizes of a new policy.
+    pub architecture: Architecture,
+    /// How weights move.
+    pub optimizer: OptimizerRecipe,
+    /// How completions are drawn.
+    pub sampling: Sampling,
+    /// What is minimized in `reinforce`.
+    pub objective: PolicyGradient,
+    /// What completions earn in `reinforce`.
+    pub reward: Vec<RewardRecipe>,
+    /// When the run looks at itself and saves.
+    pub watch: WatchRecipe,
+}
+
+/// The verbs that train.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Next-token prediction on plain text, from a random start.
+    Pretrain,
+    /// Imitation of references.
+    Sft,
+    /// Policy gradient on rewards.
+    #[default]
+    Reinforce,
+}
+
+/// Where items come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataRecipe {
+    /// Names of built-in tasks; several only in `sft`. Unused in `pretrain`.
+    pub tasks: Vec<String>,
+    /// A JSON Lines file instead of a task.
+    pub dataset: Option<PathBuf>,
+    /// Prompts longer than this many tokens are left out.
+    pub max_prompt_length: usize,
+}
+
+/// How many sequences a step learns from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BatchRecipe {
+    /// Prompts (or text sequences) a gradient.
+    pub prompts: usize,
+    /// Completions of each prompt in `reinforce`.
+    pub num_generations: usize,
+    /// Sequences in one forward and backward pass; changes memory and time, not the result.
+    pub micro_batch_size: usize,
+    /// Gradients added up in one step.
+    pub gradient_accumulation_steps: usize,
+    /// Length of the windows of text in `pretrain`, in tokens; 0 = the whole context.
+    pub max_length: usize,
+}
+
+/// The sizes of a new policy: a Llama-family transformer and its vocabulary.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Architecture {
+    /// Tokens in the vocabulary.
+    pub vocab_size: usize,
+    /// Longest sequence in tokens.
+    pub context_length: usize,
+    /// Blocks.
+    pub n_layers: usize,
+    /// Width of the residual stream.
+    pub d_model: usize,
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads.
+    pub n_kv_heads: usize,
+    /// Inner width of the feed-forward layer.
+    pub d_ff: usize,
+    /// Dropout while training.
+    pub dropout: f64,
+}
+
+/// How weights move.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimizerRecipe {
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Steps of a straight line from zero to the peak.
+    pub warmup_steps: usize,
+    /// What follows the warm-up.
+    pub decay: Decay,
+    /// Gradients are scaled down to this global norm.
+    pub max_grad_norm: f64,
+    /// The constants of AdamW.
+    pub adamw: AdamWConfig,
+    /// Number type of the forward and backward pass; the weights themselves stay f32.
+    pub precision: Precision,
+    /// Whether cheap activations are kept or computed again.
+    pub activations: Activations,
+}
+
+/// Number type of the forward and backward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32 bits.
+    F32,
+    /// 16 bits with 5 bits of exponent.
+    F16,
+    /// 16 bits with 8 bits of exponent.
+    Bf16,
+}
+
+/// One reward and its share.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RewardRecipe {
+    /// Its name, as `trainer score` and the docs list them.
+    pub kind: String,
+    /// Its factor in the sum.
+    pub weight: f64,
+    /// The regular expression of `format`.
+    pub pattern: Option<String>,
+    /// The wanted number of words or tokens of `length`.
+    pub target: Option<usize>,
+}
+
+/// When the run looks at itself and saves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WatchRecipe {
+    /// Held-out items judged before and after the run.
+    pub eval_items: usize,
+    /// Steps between two looks at validation items; 0 = never.
+    pub eval_every: usize,
+    /// Validation items of such a look.
+    pub validation_items: usize,
+    /// Steps between two checkpoints; 0 = only at the end.
+    pub save_every: usize,
+    /// Checkpoints kept, beside the best.
+    pub keep: usize,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            stage: Stage::default(),
+            model: None,
+            data: DataRecipe::default(),
+            seed: 1,
+            steps: 100,
+            batch: BatchRecipe::default(),
+            architecture: Architecture::default(),
+            optimizer: OptimizerRecipe::default(),
+            sampling: Sampling::default(),
+            objective: PolicyGradient::default(),
+            reward: Vec::new(),
+            watch: WatchRecipe::default(),
+        }
+    }
+}
+
+impl Default for DataRecipe {
+    fn default() -> Self {
+        Self { tasks: Vec::new(), dataset: None, max_prompt_length: 192 }
+    }
+}
+
+impl Default for BatchRecipe {
+    fn default() -> Self {
+        Self {
+            prompts: 16,
+            num_generations: 8,
+            micro_batch_size: 32,
+            gradient_accumulation_steps: 1,
+            max_length: 0,
+        }
+    }
+}
+
+impl Default for Architecture {
+    fn default() -> Self {
+        Self {
+            vocab_size: 2048,
+            context_length: 256,
+            n_layers: 6,
+            d_model: 192,
+            n_heads: 6,
+            n_kv_heads: 6,
+            d_ff: 480,
+            dropout: 0.0,
+        }
+    }
+}
+
+impl Default for OptimizerRecipe {
+    fn default() -> Self {
+        Self {
+            learning_rate: 1e-3,
+            warmup_steps: 10,
+            decay: Decay::Constant,
+            max_grad_norm: 1.0,
+            adamw: AdamWConfig::default(),
+            precision: Precision::F32,
+            activations: Activations::Keep,
+        }
+    }
+}
+
+impl Default for RewardRecipe {
+    fn default() -> Self {
+        Self { kind: String::new(), weight: 1.0, pattern: None, target: None }
+    }
+}
+
+impl Default for WatchRecipe {
+    fn default() -> Self {
+        Self { eval_items: 400, eval_every: 0, validation_items: 100, save_every: 50, keep: 2 }
+    }
+}
+
+impl Architecture {
+    /// The transformer's configuration for a vocabulary of this size.
+    pub fn transformer(&self, vocab_size: usize) -> TransformerConfig {
+        TransformerConfig {
+            n_heads: self.n_heads,
+            n_kv_heads: self.n_kv_heads,
+            d_head: self.d_model.checked_div(self.n_heads).unwrap_or(0),
+            d_ff: self.d_ff,
+            dropout: self.dropout,
+            ..TransformerConfig::llama(
+                vocab_size,
+                self.context_length,
+                self.n_layers,
+                self.d_model,
+            )
+        }
+    }
+}

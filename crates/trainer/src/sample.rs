@@ -1,0 +1,62 @@
+//! `trainer sample`: let a policy write, with the probabilities of what it wrote.
+
+use anyhow::Result;
+use kudos_core::rollout::{Coins, Generation, generate};
+use kudos_core::task::Prompt;
+use kudos_core::text::chat::Message;
+use kudos_schema::{Sample, Sampling};
+use pollster::block_on;
+
+use crate::args::SampleArgs;
+use crate::evaluate::policy_files;
+use crate::usage::usage;
+use crate::{open_device, output};
+
+/// Draws and prints completions.
+///
+/// # Errors
+/// Usage errors, or a failing device.
+pub fn run(args: &SampleArgs) -> Result<()> {
+    let sampling = Sampling {
+        temperature: args.temperature,
+        top_k: args.top_k,
+        top_p: args.top_p,
+        min_p: args.min_p,
+        repetition_penalty: args.repetition_penalty,
+        max_completion_length: args.max_completion_length,
+    };
+    sampling.validate().map_err(|error| usage(error.to_string()))?;
+    let selected = open_device::open(&args.device)?;
+    let files = policy_files(args.model.as_deref())?;
+    let policy = files.load(&selected.device).map_err(|error| usage(error.to_string()))?;
+    let prompt = match &args.task {
+        None => Prompt::Text(args.prompt.clone()),
+        Some(task) => Prompt::Messages(vec![
+            Message::new("system", task.as_str()),
+            Message::new("user", args.prompt.as_str()),
+        ]),
+    };
+    let ids = policy.encode_prompt(&prompt)?;
+    let stop = policy.stop_tokens();
+    let coins = Coins::new(args.seed, 0);
+    let generation =
+        Generation { sampling: &sampling, stop: &stop, coins, first_index: 0 };
+    let prompts = vec![ids; args.num_generations];
+    let rollout = block_on(generate(&policy.model, &prompts, &generation))
+        .map_err(|error| usage(error.to_string()))?;
+    for row in 0..rollout.completions.len() {
+        let sample = Sample {
+            prompt: args.prompt.clone(),
+            text: policy.tokenizer.decode(&rollout.completions[row]),
+            token_ids: rollout.completions[row].clone(),
+            logprobs_drawn: rollout.logprobs_drawn[row].clone(),
+            logprobs_full: rollout.logprobs_full[row].clone(),
+            end_reason: rollout.end_reasons[row],
+            sampling: sampling.clone(),
+            seed: args.seed,
+        };
+        let line = if args.json { serde_json::to_string(&sample)? } else { sample.text };
+        output::result(&line);
+    }
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! `trainer pretrain` and `trainer sft`: maximum likelihood, on windows of text or on references.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use burn::tensor::{Device, Tensor};
+use kudos_core::learn::training_device;
+use kudos_core::model::hugging_face::StoredAs;
+use kudos_core::model::{Transformer, initialize, parameters};
+use kudos_core::objective::{Aggregation, Supervised};
+use kudos_core::optim::{AdamW, Schedule};
+use kudos_core::task::{Item, TaskData};
+use kudos_core::text::chat::ChatTemplate;
+use kudos_core::text::tokenizer::Tokenizer;
+use pollster::block_on;
+
+use crate::batches::{Purpose, coins, items_of_step, windows_of_step};
+use crate::device::Selected;
+use crate::evaluate::{self, policy_files};
+use crate::parallel::Workers;
+use crate::plan::Plan;
+use crate::policy::Policy;
+use crate::recipe::{Recipe, Stage};
+use crate::session::{Session, StepNumbers, frozen, seed_device};
+use crate::usage::usage;
+use crate::{data, output};
+
+/// What the examples of a step are cut from.
+enum Examples {
+    /// One long text; an example is a window of it.
+    Text { tokens: Vec<u32>, window: usize },
+    /// Prompts with references.
+    Pairs(Vec<(Vec<u32>, Vec<u32>)>),
+}
+
+impl Examples {
+    /// The examples of one gradient, shortest first so that micro-batches are padded little.
+    fn of_step(&self, recipe: &Recipe, step: usize) -> Vec<(Vec<u32>, Vec<u32>)> {
+        let count = recipe.batch.prompts * recipe.batch.gradient_accumulation_steps;
+        let mut examples: Vec<(Vec<u32>, Vec<u32>)> = match self {
+            Self::Text { tokens, window } => {
+                let places = (*window + 1, tokens.len());
+                windows_of_step(recipe.seed, step, count, places)
+                    .into_iter()
+                    .map(|start| {
+                        let end = (start + window + 1).min(tokens.len());
+                        (tokens[start..=start].to_vec(), tokens[start + 1..end].to_vec())
+                    })
+                    .collect()
+            }
+            Self::Pairs(pairs) => items_of_step(recipe.seed, step, count, pairs.len())
+                .into_iter()
+                .map(|index| pairs[index].clone())
+                .collect(),
+        };
+        examples.sort_by_key(|(prompt, completion)| prompt.len() + completion.len());
+        examples
+    }
+}
+
+/// Runs either stage.
+///
+/// # Errors
+/// Usage errors, a failing device, a full disk, a loss that is not finite.
+pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
+    let recipe = &plan.recipe;
+    let device = training_device(&selected.device, recipe.optimizer.activations);
+    let sources = sources(recipe)?;
+    let (mut policy, examples, held_out) = prepare(recipe, &sources, &device)?;
+    let (mut session, resumed) = Session::open(plan, &selected.device)?;
+    let mut optimizer = AdamW::new(recipe.optimizer.adamw);
+    if let Some(resumed) = resumed {
+        policy.model = resumed.files.load(&device)?.model;
+        optimizer = resumed.optimizer;
+    }
+    session.note(&format!(
+        "{} parameters on {}; {}",
+        parameters::count(&policy.model),
+        selected.name,
+        selected.reason
+    ));
+    let schedule = schedule(recipe);
+    while session.state.step < recipe.steps {
+        let step = session.state.step;
+        let numbers = learn_step(&mut policy, &mut optimizer, (&examples, &schedule), recipe, step)?;
+        session.state.tokens += numbers.tokens as u64;
+        session.record(&numbers)?;
+        let done = session.state.step == recipe.steps;
+        let due = |every: usize| every > 0 && session.state.step.is_multiple_of(every);
+        let mut score = None;
+        if (due(recipe.watch.eval_every) || done)
+            && let Some(nll) = held_out_nll(&policy, &held_out)?
+        {
+            session.note(&format!("step {}: validation loss {nll:.4}", session.state.step));
+            score = Some(-nll);
+        }
+        if due(recipe.watch.save_every) || done || session.interrupted() {
+            session.save(&policy, &optimizer, score)?;
+        }
+        if session.interrupted() && !done {
+            let directory = session.finish();
+            output::note(&format!(
+                "saved; continue with --resume --output-dir {}",
+                directory.path().display()
+            ));
+            return Ok(());
+        }
+    }
+    let directory = session.finish();
+    let files = policy.files(StoredAs::F32)?;
+    crate::store::write_folder(&directory.path().join("model"), |folder| files.write(folder))?;
+    output::result(&format!("the policy is in {}/model", directory.path().display()));
+    Ok(())
+}
+
+/// The learning-rate schedule of a recipe.
+pub fn schedule(recipe: &Recipe) -> Schedule {
+    Schedule {
+        peak: recipe.optimizer.learning_rate,
+        warmup_steps: recipe.optimizer.warmup_steps,
+        total_steps: recipe.steps,
+        decay: recipe.optimizer.decay,
+    }
+}
+
+fn learn_step(
+    policy: &mut Policy,
+    optimizer: &mut AdamW,
+    (examples, schedule): (&Examples, &Schedule),
+    recipe: &Recipe,
+    step: usize,
+) -> Result<StepNumbers> {
+    let start = Instant::now();
+    let objective = Supervised { aggregation: Aggregation::TokenMean };
+    let experiences = objective.experiences(&examples.of_step(recipe, step));
+    let tokens = experiences.iter().map(|one| one.completion.len()).sum();
+    seed_device(&policy.model.device(), recipe.seed, step);
+    let workers = Workers::of(&policy.model.device());
+    let mut learned =
+        workers.learn(&policy.model, &experiences, &objective, recipe.batch.micro_batch_size);
+    let norm = learned.gradients.clip(recipe.optimizer.max_grad_norm);
+    let learning_rate = schedule.learning_rate(step);
+    let model = policy.model.clone();
+    policy.model = optimizer.step(model, learned.gradients, learning_rate);
+    Ok(StepNumbers {
+        headline: ("loss", number(learned.loss)?),
+        figures: vec![("grad_norm", number(norm)?), ("learning_rate", learning_rate)],
+        others: vec![("num_tokens".to_owned(), tokens as f64)],
+        tokens,
+        seconds: start.elapsed().as_secs_f64(),
+    })
+}
+
+/// Reads one number from the device. `[1]`
+///
+/// # Errors
+/// If the device does not return it.
+pub fn number(tensor: Tensor<1>) -> Result<f64> {
+    let data = block_on(tensor.into_data_async()).context("the device does not answer")?;
+    let values = data.convert::<f32>().try_to_vec::<f32>().context("one number")?;
+    Ok(f64::from(values[0]))
+}
+
+fn sources(recipe: &Recipe) -> Result<Vec<TaskData>> {
+    match &recipe.data.dataset {
+        Some(path) => Ok(vec![data::dataset(path)?]),
+        None => recipe.data.tasks.iter().map(|name| data::task(name)).collect(),
+    }
+}
+
+/// The policy to start from, what it learns from, and validation items.
+fn prepare(
+    recipe: &Recipe,
+    sources: &[TaskData],
+    device: &Device,
+) -> Result<(Policy, Examples, Vec<(Item, Vec<u32>)>)> {
+    let validation: Vec<Item> =
+        sources.iter().flat_map(|source| source.validation.iter().cloned()).collect();
+    match recipe.stage {
+        Stage::Pretrain => {
+            let documents = data::documents()?;
+            let policy = new_policy(recipe, &documents, device)?;
+            let tokens = one_text(&policy.tokenizer, &documents);
+            let context = recipe.architecture.context_length;
+            let window = match recipe.batch.max_length {
+                0 => context - 1,
+                length => length.min(context - 1),
+            };
+            let held_out = evenly(&policy, &validation, recipe)?;
+            Ok((policy, Examples::Text { tokens, window }, held_out))
+        }
+        Stage::Sft | Stage::Reinforce => {
+            let files = policy_files(recipe.model.as_deref())?;
+            let policy = files.load(device).map_err(|error| usage(error.to_string()))?;
+            let longest = policy.config().context_length;
+            let mut pairs = Vec::new();
+            for item in sources.iter().flat_map(|source| &source.train) {
+                let pair = policy.encode_item(item)?;
+                pairs.extend(pair.filter(|(prompt, completion)| {
+                    !prompt.is_empty() && prompt.len() + completion.len() <= longest
+                }));
+            }
+            if pairs.is_empty() {
+                return Err(usage("no item has a reference that fits the context"));
+            }
+            let held_out = evenly(&policy, &validation, recipe)?;
+            Ok((policy, Examples::Pairs(pairs), held_out))
+        }
+    }
+}
+
+/// Validation items spread evenly over all tasks.
+fn evenly(policy: &Policy, items: &[Item], recipe: &Recipe) -> Result<Vec<(Item, Vec<u32>)>> {
+    let stride = (items.len() / recipe.watch.validation_items.max(1)).max(1);
+    let spread: Vec<Item> = items.iter().step_by(stride).cloned().collect();
+    evaluate::fitting(policy, &spread, (recipe.data.max_prompt_length, 0))
+}
+
+/// A tokenizer trained on the documents and random weights.
+fn new_policy(recipe: &Recipe, documents: &[String], device: &Device) -> Result<Policy> {
+    let corpus = documents.iter().map(String::as_str);
+    let tokenizer = Tokenizer::train(corpus, recipe.architecture.vocab_size)
+        .map_err(|error| usage(error.to_string()))?;
+    let config = recipe.architecture.transformer(tokenizer.vocab_size());
+    let mut coins = coins(recipe.seed, Purpose::Weights, 0);
+    let model = initialize(Transformer::zeroed(&config, device), &mut coins);
+    Ok(Policy { model, tokenizer, template: ChatTemplate::default() })
+}
+
+/// All documents, each closed by the end token.
+fn one_text(tokenizer: &Tokenizer, documents: &[String]) -> Vec<u32> {
+    let end = tokenizer.end_id();
+    documents
+        .iter()
+        .flat_map(|document| {
+            let mut ids = tokenizer.encode(document);
+            ids.push(end);
+            ids
+        })
+        .collect()
+}
+
+/// Negative log-likelihood of validation references, in nats a token; none without any.
+fn held_out_nll(policy: &Policy, items: &[(Item, Vec<u32>)]) -> Result<Option<f64>> {
+    let reading = Policy { model: frozen(&policy.model), ..policy.clone() };
+    evaluate::nll_nats(&reading, items)
+}
+

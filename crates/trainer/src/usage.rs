@@ -1,0 +1,25 @@
+//! Errors of the person's making, which end the program with exit code 2.
+
+use std::fmt;
+
+/// Wrong usage or input: one clear line with a remedy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage(String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// An error of wrong usage or input.
+pub fn usage(message: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Usage(message.into()))
+}
+
+/// The exit code of an error: 2 for usage, 1 for a failed run.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.chain().any(|cause| cause.is::<Usage>()) { 2 } else { 1 }
+}
