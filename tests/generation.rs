@@ -6,7 +6,8 @@ use kudos_core::model::{
     Cache, PaddingSide, Tokens, Transformer, TransformerConfig, initialize, parameters,
 };
 use kudos_core::rollout::{
-    Coins, Generation, Rollout, StopTokens, distribution, draw, generate, log_probs as full_log_probs,
+    Coins, Generation, Rollout, StopTokens, distribution, draw, generate,
+    log_probs as full_log_probs,
 };
 use kudos_schema::{EndReason, Sampling};
 use pollster::block_on;
@@ -105,7 +106,10 @@ fn the_same_coins_draw_the_same_tokens() {
     for config in configs() {
         let model = model(&config, &Device::flex());
         for sampling in settings() {
-            assert_eq!(run(&model, &prompts(), &sampling, 0), run(&model, &prompts(), &sampling, 0));
+            assert_eq!(
+                run(&model, &prompts(), &sampling, 0),
+                run(&model, &prompts(), &sampling, 0)
+            );
         }
     }
 }
@@ -170,9 +174,8 @@ fn recomputed(
             let row = logits.clone().narrow(0, prompt.len() - 1 + index, 1);
             let full = full_log_probs(row, sampling);
             let kept = distribution(full.clone(), sampling);
-            let at = |table: Tensor<2>| {
-                table.into_data().try_to_vec::<f32>().unwrap()[*token as usize]
-            };
+            let at =
+                |table: Tensor<2>| table.into_data().try_to_vec::<f32>().unwrap()[*token as usize];
             pair.0.push(at(kept));
             pair.1.push(at(full));
         }
@@ -185,9 +188,9 @@ fn recomputed(
 fn recorded_log_probabilities_equal_a_fresh_forward_pass() {
     for config in configs() {
         let model = model(&config, &Device::flex());
-        let drawn_settings = settings().into_iter().filter(|sampling| {
-            sampling.temperature > 0.0 && sampling.repetition_penalty == 1.0
-        });
+        let drawn_settings = settings()
+            .into_iter()
+            .filter(|sampling| sampling.temperature > 0.0 && sampling.repetition_penalty == 1.0);
         for sampling in drawn_settings {
             let rollout = run(&model, &prompts(), &sampling, 0);
             let (drawn, full) = recomputed(&model, &rollout, &sampling);
@@ -247,8 +250,7 @@ fn sampled_frequencies_match_the_distribution() {
     let probs = [0.4f32, 0.05, 0.2, 0.15, 0.01, 0.19];
     let logits: Vec<f32> = probs.iter().map(|p| p.ln()).cycle().take(6 * rows).collect();
     let logits = Tensor::<2>::from_data(TensorData::new(logits, [rows, 6]), &Device::flex());
-    let coins: Vec<f32> =
-        (0..rows).map(|row| Coins::new(9, 9).of_completion(row, 1)[0]).collect();
+    let coins: Vec<f32> = (0..rows).map(|row| Coins::new(9, 9).of_completion(row, 1)[0]).collect();
     let coins = Tensor::<2>::from_data(TensorData::new(coins, [rows, 1]), &Device::flex());
     let check = |sampling: Sampling| {
         let full = full_log_probs(logits.clone(), &sampling);

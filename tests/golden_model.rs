@@ -7,9 +7,7 @@ use std::path::PathBuf;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
 use kudos_core::learn::learn;
-use kudos_core::model::hugging_face::{
-    StoredAs, config_from_json, read_weights, write_weights,
-};
+use kudos_core::model::hugging_face::{StoredAs, config_from_json, read_weights, write_weights};
 use kudos_core::model::parameters::Path as ParameterPath;
 use kudos_core::model::{PaddingSide, Tokens, Transformer};
 use kudos_core::objective::{Aggregation, Experience, Supervised};
@@ -131,7 +129,8 @@ fn padding_on_either_side_leaves_the_logits_of_real_tokens() {
     for name in NAMES {
         let golden = Golden::read(name);
         let model = golden.model(&Device::flex());
-        let (rows, masks) = (golden.rows("/padded/token_ids"), golden.rows("/padded/attention_mask"));
+        let (rows, masks) =
+            (golden.rows("/padded/token_ids"), golden.rows("/padded/attention_mask"));
         let vocabulary = model.config().vocab_size;
         let expected: Vec<&[f32]> =
             golden.tensors["padded.logits"].chunks(vocabulary * rows[0].len()).collect();
@@ -170,9 +169,10 @@ fn losses_and_every_gradient_equal_those_of_torch() {
         let loss = golden.json["loss"].as_f64().unwrap() as f32;
         assert_close(name, &values(learned.loss), &[loss], 1e-4);
         let ours = named(&model, &learned.gradients);
-        let theirs = golden.tensors.iter().filter_map(|(key, value)| {
-            Some((key.strip_prefix("grad.")?, value))
-        });
+        let theirs = golden
+            .tensors
+            .iter()
+            .filter_map(|(key, value)| Some((key.strip_prefix("grad.")?, value)));
         let mut count = 0;
         for (parameter, gradient) in theirs {
             assert_relative(&format!("{name} {parameter}"), &ours[parameter], gradient, 1e-3);
@@ -195,9 +195,8 @@ fn ten_steps_of_adamw_follow_those_of_torch() {
         let (objective, experiences) = golden.experiences(1);
         let config = AdamWConfig { beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, weight_decay: 0.1 };
         let mut optimizer = AdamW::new(config);
-        let expected = |key: &str, step: usize| {
-            golden.json["adamw"][key][step].as_f64().unwrap() as f32
-        };
+        let expected =
+            |key: &str, step: usize| golden.json["adamw"][key][step].as_f64().unwrap() as f32;
         for step in 0..10 {
             let mut learned = learn(&model, &experiences, &objective, 8);
             let what = format!("{name} step {step}");
@@ -230,6 +229,10 @@ fn weights_survive_the_trip_through_bytes() {
     for name in NAMES {
         let golden = Golden::read(name);
         let model = golden.model(&Device::flex());
-        assert_eq!(host(&block_on(write_weights(&model, StoredAs::F32)).unwrap()), host(&golden.weights), "{name}");
+        assert_eq!(
+            host(&block_on(write_weights(&model, StoredAs::F32)).unwrap()),
+            host(&golden.weights),
+            "{name}"
+        );
     }
 }

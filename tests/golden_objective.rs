@@ -110,8 +110,7 @@ fn check(golden: &Golden, case: &Value) {
     let mut state = choices.initial_state();
     let group = golden.json["group"].as_u64().unwrap() as usize;
     let prepared = choices.prepare(&rollout, &rewards, &reference, (group, &mut state));
-    let advantages: Vec<f32> =
-        prepared.experiences.iter().map(|one| one.advantages[0]).collect();
+    let advantages: Vec<f32> = prepared.experiences.iter().map(|one| one.advantages[0]).collect();
     assert!(worst(&advantages, &floats(&case["advantages"])) < 1e-5, "{case}");
 
     // The chosen positions of the table, sequence after sequence, as one tracked leaf.

@@ -1,6 +1,8 @@
 //! Integration tests of the workspace, one binary so that it links once.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+mod architecture;
+mod conformance;
 mod generation;
 mod golden_model;
 mod golden_objective;

@@ -56,7 +56,11 @@ pub(crate) struct Tools {
 impl Tools {
     /// Tells the command's process where the tools are.
     pub(crate) fn offer_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        command.env(PYTHON_VARIABLE, &self.python).env(ICD_VARIABLE, &self.lavapipe_icd)
+        command
+            .env(PYTHON_VARIABLE, &self.python)
+            .env(ICD_VARIABLE, &self.lavapipe_icd)
+            // The Vulkan loader reads this one; the GPU path is tested on software everywhere alike.
+            .env("VK_ICD_FILENAMES", &self.lavapipe_icd)
     }
 }
 

@@ -120,11 +120,8 @@ impl Schedule {
 impl Gradients {
     /// Takes the gradients of `model`'s parameters out of a backward pass.
     pub fn of(model: &Transformer, mut gradients: burn::tensor::Gradients) -> Self {
-        let mut collect = Collect {
-            path: Path::default(),
-            source: &mut gradients,
-            by_name: BTreeMap::new(),
-        };
+        let mut collect =
+            Collect { path: Path::default(), source: &mut gradients, by_name: BTreeMap::new() };
         model.visit(&mut collect);
         Self { by_name: collect.by_name }
     }
@@ -267,9 +264,8 @@ impl AdamW {
         bytes: &[u8],
         device: &Device,
     ) -> Result<Self, OptimizerError> {
-        let damaged = |error: safetensors::SafeTensorError| {
-            OptimizerError::Container(error.to_string())
-        };
+        let damaged =
+            |error: safetensors::SafeTensorError| OptimizerError::Container(error.to_string());
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
         let steps = metadata.metadata().as_ref().and_then(|table| table.get("steps"));
         let steps = steps.and_then(|steps| steps.parse().ok());
@@ -278,8 +274,9 @@ impl AdamW {
         let read = |name: &str| {
             let view = file.tensor(name).ok()?;
             let words = view.data().chunks_exact(4);
-            let values: Vec<f32> =
-                words.map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect();
+            let values: Vec<f32> = words
+                .map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]]))
+                .collect();
             let length = values.len();
             Some(Tensor::<1>::from_data(TensorData::new(values, [length]), device))
         };

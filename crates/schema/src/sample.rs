@@ -134,7 +134,10 @@ mod tests {
         check(Sampling { top_p: 0.0, ..Sampling::default() }, "top_p");
         check(Sampling { min_p: 1.0, ..Sampling::default() }, "min_p");
         check(Sampling { repetition_penalty: 0.0, ..Sampling::default() }, "repetition_penalty");
-        check(Sampling { max_completion_length: 0, ..Sampling::default() }, "max_completion_length");
+        check(
+            Sampling { max_completion_length: 0, ..Sampling::default() },
+            "max_completion_length",
+        );
     }
 
     #[test]

@@ -63,8 +63,7 @@ mod tests {
 
     #[test]
     fn an_epoch_shows_every_item_once() {
-        let mut seen: Vec<usize> =
-            (0..5).flat_map(|step| items_of_step(3, step, 4, 20)).collect();
+        let mut seen: Vec<usize> = (0..5).flat_map(|step| items_of_step(3, step, 4, 20)).collect();
         seen.sort_unstable();
         assert_eq!(seen, (0..20).collect::<Vec<_>>());
     }

@@ -76,8 +76,10 @@ fn random_tokens(count: usize) -> Vec<u32> {
 fn train(device: &Device, seconds: f64) -> Row {
     let device = training_device(device, Activations::Keep);
     let objective = Supervised { aggregation: Aggregation::TokenMean };
-    let pairs: Vec<_> =
-        random_tokens(4 * 257).chunks(257).map(|row| (row[..1].to_vec(), row[1..].to_vec())).collect();
+    let pairs: Vec<_> = random_tokens(4 * 257)
+        .chunks(257)
+        .map(|row| (row[..1].to_vec(), row[1..].to_vec()))
+        .collect();
     let experiences = objective.experiences(&pairs);
     let mut optimizer = AdamW::new(AdamWConfig::default());
     let mut state = Some(model(256, &device));

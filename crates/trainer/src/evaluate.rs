@@ -232,8 +232,14 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         let score = result.score;
         output::result(&format!(
             "{} on {} held-out items of {}: {:.4} [{:.4}, {:.4}]\nperplexity {:.3}, mean length {:.1} tokens",
-            result.metric, result.n, result.task, score.mean, score.low, score.high,
-            result.perplexity, evaluation.mean_length(),
+            result.metric,
+            result.n,
+            result.task,
+            score.mean,
+            score.low,
+            score.high,
+            result.perplexity,
+            evaluation.mean_length(),
         ));
     }
     Ok(())

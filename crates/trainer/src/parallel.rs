@@ -7,6 +7,7 @@
 use std::thread;
 
 use anyhow::Result;
+use burn::module::Module;
 use burn::tensor::Device;
 use kudos_core::learn::{Learned, learn, log_probs};
 use kudos_core::model::Transformer;
@@ -30,7 +31,8 @@ impl Workers {
         items.chunks(size).enumerate().map(|(index, part)| (index * size, part)).collect()
     }
 
-    /// The gradient of a batch.
+    /// The gradient of a batch. Every worker tracks leaves of its own: burn 0.22.1 locks up when two
+    /// threads go backward through graphs that share a leaf.
     pub fn learn(
         self,
         model: &Transformer,
@@ -42,7 +44,9 @@ impl Workers {
         let parts: Vec<Vec<Experience>> = (0..self.0.min(experiences.len()))
             .map(|worker| experiences.iter().skip(worker).step_by(self.0).cloned().collect())
             .collect();
-        let learned = run(&parts, |part| learn(model, part, objective, micro_batch_size));
+        let work: Vec<_> =
+            parts.into_iter().map(|part| (model.clone().fork(&model.device()), part)).collect();
+        let learned = run(&work, |(model, part)| learn(model, part, objective, micro_batch_size));
         learned.into_iter().reduce(Learned::plus).expect("a batch has experience")
     }
 

@@ -9,6 +9,7 @@ use kudos_core::reward::{Mix, RewardSpec, reward};
 use crate::args::{Overrides, RunArgs};
 use crate::interrupt::Interrupt;
 use crate::recipe::{Recipe, Stage};
+use crate::store::RECIPE;
 use crate::usage::usage;
 
 /// The recipe of the main job.
@@ -33,20 +34,24 @@ impl Plan {
     /// # Errors
     /// Usage errors that name the field and the remedy.
     pub fn new(args: &RunArgs, stage: Option<Stage>, interrupt: Interrupt) -> Result<Self> {
-        let mut recipe = match &args.config {
-            Some(path) => read(path)?,
-            None if stage.is_none() => parse(DEFAULT_RECIPE, "the built-in recipe")?,
-            None => Recipe { stage: stage.unwrap_or_default(), ..Recipe::default() },
+        let stored = args.output_dir.as_ref().map(|folder| folder.join(RECIPE));
+        let mut recipe = match (&args.config, stored) {
+            (Some(path), _) => read(path)?,
+            (None, Some(path)) if args.resume && path.is_file() => read(&path)?,
+            (None, _) if stage.is_none() => parse(DEFAULT_RECIPE, "the built-in recipe")?,
+            (None, _) => Recipe { stage: stage.unwrap_or_default(), ..Recipe::default() },
         };
         if let (Some(stage), Some(path)) = (stage, &args.config)
             && recipe.stage != stage
         {
-            return Err(usage(format!(
-                "{} is a recipe for {:?}: call that verb, or give another --config",
-                path.display(),
-                recipe.stage
-            )
-            .to_lowercase()));
+            return Err(usage(
+                format!(
+                    "{} is a recipe for {:?}: call that verb, or give another --config",
+                    path.display(),
+                    recipe.stage
+                )
+                .to_lowercase(),
+            ));
         }
         apply(&mut recipe, &args.overrides);
         validate(&recipe)?;
@@ -96,8 +101,9 @@ fn read(path: &Path) -> Result<Recipe> {
 fn parse(text: &str, label: &str) -> Result<Recipe> {
     toml::from_str(text).map_err(|error| {
         let message = error.message().to_owned();
-        let line = error.span().map_or(0, |span| text[..span.start].lines().count().max(1));
-        let hint = nearest_field(&message).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+        let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+        let hint = nearest_field(&message)
+            .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
         usage(format!("{label}, line {line}: {message}{hint}"))
     })
 }
@@ -213,7 +219,9 @@ fn validate_reinforce(recipe: &Recipe) -> Result<()> {
     }
     mix(recipe)?;
     if recipe.sampling.temperature == 0.0 {
-        return Err(usage("sampling.temperature is 0: a greedy policy draws nothing to learn from"));
+        return Err(usage(
+            "sampling.temperature is 0: a greedy policy draws nothing to learn from",
+        ));
     }
     let grouped = match recipe.objective.baseline {
         Baseline::LeaveOneOut | Baseline::GroupZScore { .. } => true,
@@ -233,11 +241,8 @@ fn validate_reinforce(recipe: &Recipe) -> Result<()> {
 
 fn mix(recipe: &Recipe) -> Result<Mix> {
     let parts = recipe.reward.iter().map(|part| {
-        let spec = RewardSpec {
-            kind: &part.kind,
-            pattern: part.pattern.as_deref(),
-            target: part.target,
-        };
+        let spec =
+            RewardSpec { kind: &part.kind, pattern: part.pattern.as_deref(), target: part.target };
         let reward = reward(&spec).map_err(|error| usage(format!("reward: {error}")))?;
         Ok((reward, part.weight))
     });

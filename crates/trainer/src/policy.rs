@@ -46,7 +46,9 @@ pub struct PolicyFiles {
 #[derive(Debug, Error)]
 pub enum PolicyError {
     /// A file of the folder cannot be read.
-    #[error("{path}: {source}; a policy is a folder with config.json, model.safetensors, tokenizer.json and tokenizer_config.json")]
+    #[error(
+        "{path}: {source}; a policy is a folder with config.json, model.safetensors, tokenizer.json and tokenizer_config.json"
+    )]
     Read {
         /// The file.
         path: PathBuf,
@@ -149,8 +151,7 @@ impl Policy {
     /// # Errors
     /// If the device does not return the weights or no Hugging Face family describes the model.
     pub fn files(&self, stored_as: StoredAs) -> Result<PolicyFiles, CheckpointError> {
-        let special =
-            SpecialTokens { pad: self.tokenizer.pad_id(), end: self.tokenizer.end_id() };
+        let special = SpecialTokens { pad: self.tokenizer.pad_id(), end: self.tokenizer.end_id() };
         let config = self.config();
         Ok(PolicyFiles {
             config: config_to_json(config, special)?,

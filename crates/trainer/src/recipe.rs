@@ -252,12 +252,7 @@ impl Architecture {
             d_head: self.d_model.checked_div(self.n_heads).unwrap_or(0),
             d_ff: self.d_ff,
             dropout: self.dropout,
-            ..TransformerConfig::llama(
-                vocab_size,
-                self.context_length,
-                self.n_layers,
-                self.d_model,
-            )
+            ..TransformerConfig::llama(vocab_size, self.context_length, self.n_layers, self.d_model)
         }
     }
 }

@@ -97,15 +97,22 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     }
     let after = Policy { model: frozen(&policy.model), ..policy.clone() };
     let (before_eval, after_eval) = summary::compare(recipe, &before, &after, &held_out)?;
-    summary::write(session, &Finished {
-        recipe,
-        task: &task.name,
-        device: &selected.name,
-        before: &before_eval,
-        after: &after_eval,
-        kl_nats: evaluate::kl_nats(&after_eval.drawn.rollout, &before.model, recipe.sampling.temperature)?,
-        policy: &after,
-    })
+    summary::write(
+        session,
+        &Finished {
+            recipe,
+            task: &task.name,
+            device: &selected.name,
+            before: &before_eval,
+            after: &after_eval,
+            kl_nats: evaluate::kl_nats(
+                &after_eval.drawn.rollout,
+                &before.model,
+                recipe.sampling.temperature,
+            )?,
+            policy: &after,
+        },
+    )
 }
 
 impl<'a> Setting<'a> {
@@ -187,8 +194,7 @@ fn step(
     let state = &mut session.state.objective;
     let beta = state.beta;
     let totals = &rewarded.totals;
-    let prepared =
-        recipe.objective.prepare(&rewarded.rollout, totals, &reference, (group, state));
+    let prepared = recipe.objective.prepare(&rewarded.rollout, totals, &reference, (group, state));
     seed_device(&policy.model.device(), recipe.seed, index);
     let mut experiences = prepared.experiences.clone();
     experiences.sort_by_key(|one| one.prompt.len() + one.completion.len());
@@ -237,8 +243,7 @@ fn rollout(
         items.iter().flat_map(|item| std::iter::repeat_n(item.1.clone(), group)).collect();
     let stop = policy.stop_tokens();
     let coins = Coins::new(recipe.seed, step as u64);
-    let generation =
-        Generation { sampling: &recipe.sampling, stop: &stop, coins, first_index: 0 };
+    let generation = Generation { sampling: &recipe.sampling, stop: &stop, coins, first_index: 0 };
     let workers = Workers::of(&policy.model.device());
     let rollout = workers.generate(&frozen(&policy.model), &prompts, &generation)?;
     let texts: Vec<String> =

@@ -39,8 +39,7 @@ pub fn run(args: &SampleArgs) -> Result<()> {
     let ids = policy.encode_prompt(&prompt)?;
     let stop = policy.stop_tokens();
     let coins = Coins::new(args.seed, 0);
-    let generation =
-        Generation { sampling: &sampling, stop: &stop, coins, first_index: 0 };
+    let generation = Generation { sampling: &sampling, stop: &stop, coins, first_index: 0 };
     let prompts = vec![ids; args.num_generations];
     let rollout = block_on(generate(&policy.model, &prompts, &generation))
         .map_err(|error| usage(error.to_string()))?;

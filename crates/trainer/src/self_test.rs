@@ -199,7 +199,8 @@ pub fn model(config: &TransformerConfig, device: &Device) -> Transformer {
     }
     let mut coins = ChaCha8Rng::seed_from_u64(11);
     let random = initialize(Transformer::zeroed(config, &Device::flex()), &mut coins);
-    let weights = block_on(write_weights(&random.map(&mut Scale), StoredAs::F32)).expect("flex returns weights");
+    let weights = block_on(write_weights(&random.map(&mut Scale), StoredAs::F32))
+        .expect("flex returns weights");
     read_weights(config, &weights, device).expect("the weights were written for this model")
 }
 

@@ -200,12 +200,7 @@ impl Session {
     ///
     /// # Errors
     /// If the device does not return the weights or the disk is full.
-    pub fn save(
-        &mut self,
-        policy: &Policy,
-        optimizer: &AdamW,
-        score: Option<f64>,
-    ) -> Result<()> {
+    pub fn save(&mut self, policy: &Policy, optimizer: &AdamW, score: Option<f64>) -> Result<()> {
         self.state.mark = self.journal.mark()?;
         self.state.seconds = self.seconds();
         let files = policy.files(StoredAs::F32)?;

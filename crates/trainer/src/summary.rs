@@ -130,12 +130,7 @@ pub fn write(session: Session, finished: &Finished<'_>) -> Result<()> {
     Ok(())
 }
 
-fn held_out(
-    metric: &str,
-    before: &Evaluation,
-    after: &Evaluation,
-    seed: u64,
-) -> Result<HeldOut> {
+fn held_out(metric: &str, before: &Evaluation, after: &Evaluation, seed: u64) -> Result<HeldOut> {
     let (old, new) = (before.scores(), after.scores());
     let mut coins = coins(seed, Purpose::Bootstrap, 0);
     Ok(HeldOut {

@@ -82,7 +82,8 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     let schedule = schedule(recipe);
     while session.state.step < recipe.steps {
         let step = session.state.step;
-        let numbers = learn_step(&mut policy, &mut optimizer, (&examples, &schedule), recipe, step)?;
+        let numbers =
+            learn_step(&mut policy, &mut optimizer, (&examples, &schedule), recipe, step)?;
         session.state.tokens += numbers.tokens as u64;
         session.record(&numbers)?;
         let done = session.state.step == recipe.steps;
@@ -245,4 +246,3 @@ fn held_out_nll(policy: &Policy, items: &[(Item, Vec<u32>)]) -> Result<Option<f6
     let reading = Policy { model: frozen(&policy.model), ..policy.clone() };
     evaluate::nll_nats(&reading, items)
 }
-

@@ -60,11 +60,7 @@ impl Cache {
     }
 
     /// Keeps the padding of the first positions, which later queries must not see. `[B, T]`
-    pub(super) fn remember_padding(
-        &mut self,
-        padding: Option<Tensor<2, Bool>>,
-        like: &Tensor<3>,
-    ) {
+    pub(super) fn remember_padding(&mut self, padding: Option<Tensor<2, Bool>>, like: &Tensor<3>) {
         self.seen = padding.map(|padding| {
             let [batch, time] = padding.dims();
             let whole = Tensor::<2>::zeros([batch, self.capacity], &like.device());

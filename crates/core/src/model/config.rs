@@ -122,7 +122,12 @@ pub enum ConfigError {
 
 impl TransformerConfig {
     /// A Llama-family configuration: RMSNorm, rotary positions, SwiGLU, no biases, tied head.
-    pub fn llama(vocab_size: usize, context_length: usize, n_layers: usize, d_model: usize) -> Self {
+    pub fn llama(
+        vocab_size: usize,
+        context_length: usize,
+        n_layers: usize,
+        d_model: usize,
+    ) -> Self {
         let n_heads = (d_model / 32).max(1);
         Self {
             vocab_size,

@@ -20,9 +20,7 @@ impl Norm {
     pub(super) fn init(config: &TransformerConfig, device: &Device) -> Self {
         match config.norm {
             NormKind::LayerNorm => Self::Layer(
-                LayerNormConfig::new(config.d_model)
-                    .with_epsilon(config.norm_epsilon)
-                    .init(device),
+                LayerNormConfig::new(config.d_model).with_epsilon(config.norm_epsilon).init(device),
             ),
             NormKind::RmsNorm => Self::Rms(
                 RmsNormConfig::new(config.d_model).with_epsilon(config.norm_epsilon).init(device),

@@ -83,8 +83,9 @@ impl<R: Rng> ModuleMapper for Initialize<'_, R> {
         let deviation = 0.02 * if residual { self.residual_scale } else { 1.0 };
         param.map(|tensor| {
             let shape = tensor.shape();
-            let values: Vec<f32> =
-                (0..shape.num_elements()).map(|_| (normal(self.coins) * deviation) as f32).collect();
+            let values: Vec<f32> = (0..shape.num_elements())
+                .map(|_| (normal(self.coins) * deviation) as f32)
+                .collect();
             replace(tensor, TensorData::new(values, shape))
         })
     }

@@ -7,11 +7,7 @@ use burn::nn::Linear;
 use burn::tensor::{Tensor, module};
 
 /// `[B, T, D], [D, F], [F] -> [B, T, F]`
-pub(super) fn project(
-    input: Tensor<3>,
-    weight: Tensor<2>,
-    bias: Option<Tensor<1>>,
-) -> Tensor<3> {
+pub(super) fn project(input: Tensor<3>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<3> {
     let [batch, time, d_input] = input.dims();
     let d_output = weight.dims()[1];
     let rows = input.reshape([batch * time, d_input]);

@@ -60,11 +60,7 @@ impl Rotary {
             let half = table.dims()[1];
             table.clone().select(0, flat.clone()).reshape([batch, 1, time, half])
         };
-        Rotation {
-            cosine: look_up(&self.cosine),
-            sine: look_up(&self.sine),
-            pairing: self.pairing,
-        }
+        Rotation { cosine: look_up(&self.cosine), sine: look_up(&self.sine), pairing: self.pairing }
     }
 }
 

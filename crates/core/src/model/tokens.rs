@@ -44,8 +44,7 @@ impl Tokens {
         Self {
             ids: Tensor::from_data(TensorData::new(ids, shape), device),
             positions: Tensor::from_data(TensorData::new(positions, shape), device),
-            padding: padded
-                .then(|| Tensor::from_data(TensorData::new(padding, shape), device)),
+            padding: padded.then(|| Tensor::from_data(TensorData::new(padding, shape), device)),
         }
     }
 

@@ -93,9 +93,10 @@ impl Transformer {
         let (stream, positions, padding) = self.embed(tokens, prefix);
         let visibility = Visibility::new(causal(positions.dims()[1], padding, &stream), &stream);
         let rotation = self.rotary.as_ref().map(|rotary| rotary.rotation(&positions));
-        let stream = self.blocks.iter().fold(stream, |stream, block| {
-            block.forward(stream, rotation.as_ref(), &visibility)
-        });
+        let stream = self
+            .blocks
+            .iter()
+            .fold(stream, |stream, block| block.forward(stream, rotation.as_ref(), &visibility));
         self.norm.forward(stream)
     }
 
@@ -119,7 +120,8 @@ impl Transformer {
         let rotation = self.rotary.as_ref().map(|rotary| rotary.rotation(&positions));
         let mut stream = stream;
         for (block, layer) in self.blocks.iter().zip(cache.layers()) {
-            stream = block.forward_cached(stream, rotation.as_ref(), visibility.as_ref(), (layer, past));
+            stream =
+                block.forward_cached(stream, rotation.as_ref(), visibility.as_ref(), (layer, past));
         }
         cache.advance(time);
         self.norm.forward(stream)
@@ -129,7 +131,9 @@ impl Transformer {
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
         match &self.head {
             Some(head) => projection::forward(head, hidden),
-            None => projection::project(hidden, self.token_embedding.weight.val().transpose(), None),
+            None => {
+                projection::project(hidden, self.token_embedding.weight.val().transpose(), None)
+            }
         }
     }
 
@@ -150,9 +154,10 @@ impl Transformer {
             let before = before.to_device(&positions.device());
             positions = Tensor::cat(vec![before, positions.add_scalar(length as i64)], 1);
             padding = padding.map(|padding| {
-                let none = padding.clone().slice([0..batch, 0..1]).bool_and(
-                    padding.clone().slice([0..batch, 0..1]).bool_not(),
-                );
+                let none = padding
+                    .clone()
+                    .slice([0..batch, 0..1])
+                    .bool_and(padding.clone().slice([0..batch, 0..1]).bool_not());
                 Tensor::cat(vec![none.repeat_dim(1, length), padding], 1)
             });
             stream = Tensor::cat(vec![prefix, stream], 1);
@@ -169,11 +174,7 @@ impl Transformer {
 
 /// True where a query may not look: later positions and padding. Each position sees itself, so that
 /// a padding row has something to attend to. `[B or 1, 1, T, T]`
-fn causal(
-    time: usize,
-    padding: Option<Tensor<2, Bool>>,
-    like: &Tensor<3>,
-) -> Tensor<4, Bool> {
+fn causal(time: usize, padding: Option<Tensor<2, Bool>>, like: &Tensor<3>) -> Tensor<4, Bool> {
     let device = like.device();
     let later = Tensor::<2, Bool>::tril_mask([time, time], 0, &device).unsqueeze::<4>();
     let Some(padding) = padding else { return later };

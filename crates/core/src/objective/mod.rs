@@ -11,8 +11,8 @@ mod supervised;
 
 pub use aggregation::Aggregation;
 pub use policy_gradient::{
-    Baseline, KlCoefficient, KlPlacement, PolicyGradient, PolicyGradientState, Prepared,
-    Surrogate, Truncated,
+    Baseline, KlCoefficient, KlPlacement, PolicyGradient, PolicyGradientState, Prepared, Surrogate,
+    Truncated,
 };
 pub use scores::{EntropyUse, Scores, Scoring, score, score_logits};
 pub use supervised::Supervised;

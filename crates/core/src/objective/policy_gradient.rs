@@ -184,12 +184,14 @@ impl PolicyGradient {
         let count = rollout.completions.len();
         assert!(rewards.len() == count && reference.len() == count, "one entry a completion");
         assert!(group > 0 && count.is_multiple_of(group), "whole groups of {group}");
-        let kl: Vec<f64> = rollout.logprobs_full.iter().zip(reference).map(|(p, r)| k1(p, r)).collect();
+        let kl: Vec<f64> =
+            rollout.logprobs_full.iter().zip(reference).map(|(p, r)| k1(p, r)).collect();
         let beta = state.beta;
         let in_reward = self.kl_placement == KlPlacement::RewardK1;
-        let shaped = rewards.iter().zip(&kl).map(|(reward, kl)| {
-            f64::from(*reward) - if in_reward { beta * kl } else { 0.0 }
-        });
+        let shaped = rewards
+            .iter()
+            .zip(&kl)
+            .map(|(reward, kl)| f64::from(*reward) - if in_reward { beta * kl } else { 0.0 });
         let shaped: Vec<f64> = shaped.collect();
         let advantages = self.baseline.advantages(&shaped, group, state);
         let kl_nats = if self.needs_reference() { mean(&kl) } else { 0.0 };
@@ -242,8 +244,7 @@ impl PolicyGradient {
         let weights = batch.weights.clone();
         let log_probs = scores.log_probs.clone();
         let Surrogate::ScoreFunction = self.surrogate;
-        let mut loss =
-            (log_probs.clone() * batch.advantages.clone() * weights.clone()).sum().neg();
+        let mut loss = (log_probs.clone() * batch.advantages.clone() * weights.clone()).sum().neg();
         let ratio = batch.reference.clone() - log_probs;
         let kl = match self.kl_placement {
             KlPlacement::None | KlPlacement::RewardK1 => None,
@@ -301,7 +302,8 @@ impl Baseline {
             Self::RunningMean { decay } => {
                 let before = state.running_mean.unwrap_or(0.0);
                 let now = mean(rewards);
-                let kept = state.running_mean.map_or(now, |past| decay * past + (1.0 - decay) * now);
+                let kept =
+                    state.running_mean.map_or(now, |past| decay * past + (1.0 - decay) * now);
                 state.running_mean = Some(kept);
                 rewards.iter().map(|reward| reward - before).collect()
             }

@@ -83,8 +83,8 @@ pub fn score_logits(logits: Tensor<2>, targets: Tensor<2, Int>, scoring: Scoring
     let log_p = activation::log_softmax(logits.clone().without_autodiff(), 1);
     let p = log_p.clone().exp();
     let log_prob = log_p.clone().gather(1, targets.clone().without_autodiff());
-    let uncertainty = (entropy != EntropyUse::Skip)
-        .then(|| (p.clone() * log_p.clone()).sum_dim(1).neg());
+    let uncertainty =
+        (entropy != EntropyUse::Skip).then(|| (p.clone() * log_p.clone()).sum_dim(1).neg());
     if !logits.is_autodiff() {
         return Scores {
             log_probs: log_prob.reshape([count]),

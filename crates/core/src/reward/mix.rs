@@ -78,7 +78,8 @@ mod tests {
     use super::*;
 
     fn mix(parts: &[(&str, f64)]) -> Result<Mix, RewardError> {
-        let build = |(kind, weight): &(&str, f64)| (reward(&RewardSpec::of(kind)).unwrap(), *weight);
+        let build =
+            |(kind, weight): &(&str, f64)| (reward(&RewardSpec::of(kind)).unwrap(), *weight);
         Mix::new(parts.iter().map(build).collect())
     }
 
@@ -86,7 +87,8 @@ mod tests {
         let references: Vec<String> = references.iter().map(|&text| text.to_owned()).collect();
         let (references, extra) = (references.as_slice(), Map::new());
         let (ended, n_tokens) = (true, 1);
-        let completion = Completion { prompt: "", text, references, ended, n_tokens, extra: &extra };
+        let completion =
+            Completion { prompt: "", text, references, ended, n_tokens, extra: &extra };
         mix(parts).unwrap().score(&completion)
     }
 

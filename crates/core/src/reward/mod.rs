@@ -251,7 +251,8 @@ mod tests {
     fn check(kind: &str, text: &str, references: &[String]) -> Option<f32> {
         let extra = Map::new();
         let (ended, n_tokens) = (text.len().is_multiple_of(2), text.len() + 1);
-        let completion = Completion { prompt: "", text, references, ended, n_tokens, extra: &extra };
+        let completion =
+            Completion { prompt: "", text, references, ended, n_tokens, extra: &extra };
         reward(&spec(kind)).unwrap().score(&completion)
     }
 
@@ -278,7 +279,10 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_the_nearest() {
         let check = |kind, expected| {
-            assert!(refused(RewardSpec::of(kind)).contains(&format!("mean `{expected}`")), "{kind}");
+            assert!(
+                refused(RewardSpec::of(kind)).contains(&format!("mean `{expected}`")),
+                "{kind}"
+            );
         };
         check("Bleu", "bleu");
         check("rouge_l", "rougeL");

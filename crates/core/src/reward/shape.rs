@@ -189,7 +189,8 @@ mod tests {
     fn score(reward: &dyn Reward, text: &str, ended: bool) -> f32 {
         let extra = Map::new();
         let (references, n_tokens) = (&[][..], 1);
-        let completion = Completion { prompt: "", text, references, ended, n_tokens, extra: &extra };
+        let completion =
+            Completion { prompt: "", text, references, ended, n_tokens, extra: &extra };
         reward.score(&completion).unwrap()
     }
 

@@ -213,8 +213,7 @@ impl<'a> Decoder<'a> {
         if let Some(seen) = &mut self.seen {
             let dims = seen.dims();
             let ids = Tensor::<1, Int>::arange(0..dims[1] as i64, &drawn.token.device());
-            let chosen =
-                ids.unsqueeze::<2>().expand(dims).equal(drawn.token.clone().expand(dims));
+            let chosen = ids.unsqueeze::<2>().expand(dims).equal(drawn.token.clone().expand(dims));
             seen.inplace(|seen| seen.bool_or(chosen));
         }
         for stop in &self.generation.stop.0 {
@@ -236,11 +235,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads everything back and cuts each completion after its stop token.
-    async fn collect(
-        self,
-        prompts: &[Vec<u32>],
-        drawn: usize,
-    ) -> Result<Rollout, GenerateError> {
+    async fn collect(self, prompts: &[Vec<u32>], drawn: usize) -> Result<Rollout, GenerateError> {
         let tokens = Tensor::cat(self.steps.iter().map(|step| step.token.clone()).collect(), 1);
         let floats = |part: fn(&Step) -> Tensor<2>| {
             Tensor::cat(self.steps.iter().map(part).collect::<Vec<_>>(), 1).into_data_async()

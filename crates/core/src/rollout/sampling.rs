@@ -33,10 +33,8 @@ pub fn penalize(logits: Tensor<2>, seen: &Tensor<2, Bool>, sampling: &Sampling) 
         return logits;
     }
     let negative = logits.clone().lower_elem(0.0);
-    let lowered = logits.clone().div_scalar(penalty).mask_where(
-        negative,
-        logits.clone().mul_scalar(penalty),
-    );
+    let lowered =
+        logits.clone().div_scalar(penalty).mask_where(negative, logits.clone().mul_scalar(penalty));
     logits.mask_where(seen.clone(), lowered)
 }
 
@@ -99,20 +97,12 @@ fn nucleus_threshold(log_probs: &Tensor<2>, top_p: f64) -> Tensor<2> {
 
 /// Draws one token of each row. `[B, V], [B, 1] -> [B, 1]` three times; `full` and `kept` are the
 /// log-probabilities of [`log_probs`] and [`distribution`], `coins` uniform in [0, 1).
-pub fn draw(
-    full: &Tensor<2>,
-    kept: &Tensor<2>,
-    coins: Tensor<2>,
-    sampling: &Sampling,
-) -> Drawn {
+pub fn draw(full: &Tensor<2>, kept: &Tensor<2>, coins: Tensor<2>, sampling: &Sampling) -> Drawn {
     let greedy = sampling.temperature == 0.0;
     let token = if greedy { kept.clone().argmax(1) } else { invert(kept, coins) };
     let logprob_full = full.clone().gather(1, token.clone());
-    let logprob_drawn = if greedy {
-        logprob_full.zeros_like()
-    } else {
-        kept.clone().gather(1, token.clone())
-    };
+    let logprob_drawn =
+        if greedy { logprob_full.zeros_like() } else { kept.clone().gather(1, token.clone()) };
     Drawn { token, logprob_drawn, logprob_full }
 }
 

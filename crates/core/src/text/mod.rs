@@ -16,4 +16,3 @@ pub mod surface;
 pub mod tokenize;
 pub mod tokenizer;
 pub mod triples;
-

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 pub use checkpoints::{Checkpoint, CheckpointError, Checkpoints};
+pub(crate) use run_directory::RECIPE;
 pub use run_directory::{RunDirectory, RunDirectoryError};
 
 /// What a closure that fills a folder may fail with.

@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::{StoreError, leftover, names, read_text, sweep, write_file};
 
 /// The resolved recipe, whose presence says that the directory is a run's.
-const RECIPE: &str = "recipe.toml";
+pub(crate) const RECIPE: &str = "recipe.toml";
 const LOCK: &str = ".lock";
 
 /// A directory that cannot be taken for this run.
@@ -43,6 +43,20 @@ pub enum RunDirectoryError {
     HoldsNoRun {
         /// The directory.
         path: PathBuf,
+    },
+    /// The run was started with other choices.
+    #[error(
+        "{} holds a run with another recipe (there: `{there}`, now: `{now}`): resume without \
+         --config and overriding flags, or choose another --output-dir",
+        path.display()
+    )]
+    OtherRecipe {
+        /// The directory.
+        path: PathBuf,
+        /// The first line that differs, as stored.
+        there: String,
+        /// The same line as asked for.
+        now: String,
     },
     /// Another process is writing here.
     #[error(
@@ -87,7 +101,7 @@ impl RunDirectory {
     /// `recipe` is written only where the run was killed before it had written its own.
     ///
     /// # Errors
-    /// The directory holds no run, or is in use.
+    /// The directory holds no run, a run with another recipe, or is in use.
     pub fn resume(path: &Path, recipe: &str) -> Result<Self, RunDirectoryError> {
         let unborn = path.join(LOCK).exists() && check_free(path).is_ok();
         if !unborn && !path.join(RECIPE).is_file() {
@@ -95,7 +109,9 @@ impl RunDirectory {
         }
         let lock = lock(path)?;
         sweep(path)?;
-        if !path.join(RECIPE).is_file() {
+        if path.join(RECIPE).is_file() {
+            same_recipe(path, &read_text(&path.join(RECIPE))?, recipe)?;
+        } else {
             write_file(&path.join(RECIPE), recipe.as_bytes())?;
         }
         Ok(Self { path: path.to_owned(), _lock: lock })
@@ -154,6 +170,20 @@ fn lock(path: &Path) -> Result<File, RunDirectoryError> {
     }
 }
 
+/// Refuses to go on with other choices than the run was started with.
+fn same_recipe(path: &Path, there: &str, now: &str) -> Result<(), RunDirectoryError> {
+    if there == now {
+        return Ok(());
+    }
+    let mut lines = there.lines().zip(now.lines());
+    let (there, now) = lines.find(|(there, now)| there != now).unwrap_or(("", ""));
+    Err(RunDirectoryError::OtherRecipe {
+        path: path.to_owned(),
+        there: there.to_owned(),
+        now: now.to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,7 +200,9 @@ mod tests {
         let message = refused.to_string();
         assert!(message.contains("--resume") && message.contains("--output-dir"), "{message}");
         assert_eq!(read_text(&path.join(RECIPE)).unwrap(), "seed = 1\n");
-        let run = RunDirectory::resume(&path, "seed = 2\n").unwrap();
+        let other = RunDirectory::resume(&path, "seed = 2\n").unwrap_err().to_string();
+        assert!(other.contains("seed = 1") && other.contains("seed = 2"), "{other}");
+        let run = RunDirectory::resume(&path, "seed = 1\n").unwrap();
         assert_eq!(run.recipe().unwrap(), "seed = 1\n");
     }
 

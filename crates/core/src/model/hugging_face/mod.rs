@@ -38,7 +38,9 @@ pub enum CheckpointError {
     #[error("neither GPT-2 nor Llama has {0}: such a model cannot be written for Hugging Face")]
     NoFamily(&'static str),
     /// The weights' container is damaged.
-    #[error("model.safetensors is damaged or not a safetensors file ({0}): download or export it again")]
+    #[error(
+        "model.safetensors is damaged or not a safetensors file ({0}): download or export it again"
+    )]
     Container(String),
     /// A tensor is missing.
     #[error("model.safetensors lacks `{0}`: the weights do not belong to this config.json")]

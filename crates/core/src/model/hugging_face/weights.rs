@@ -145,11 +145,8 @@ fn load(
     let mut expected = parts[0].clone();
     *expected.last_mut().expect("parameters have a dimension") =
         parts.iter().map(|shape| shape[shape.len() - 1]).sum();
-    let stored: Vec<usize> = if entry.transposed {
-        expected.iter().rev().copied().collect()
-    } else {
-        expected
-    };
+    let stored: Vec<usize> =
+        if entry.transposed { expected.iter().rev().copied().collect() } else { expected };
     if view.shape() != stored {
         return Err(CheckpointError::Shape {
             name: entry.name.clone(),
