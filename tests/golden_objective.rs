@@ -83,9 +83,9 @@ fn choices(case: &Value, golden: &Golden) -> PolicyGradient {
 }
 
 fn floats(value: &Value) -> Vec<f32> {
-    match value {
-        Value::Array(parts) => parts.iter().flat_map(floats).collect(),
-        other => vec![other.as_f64().unwrap() as f32],
+    match value.as_array() {
+        Some(parts) => parts.iter().flat_map(floats).collect(),
+        None => vec![value.as_f64().unwrap() as f32],
     }
 }
 

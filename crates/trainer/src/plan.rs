@@ -8,7 +8,7 @@ use kudos_core::reward::{Mix, RewardSpec, reward};
 
 use crate::args::{Overrides, RunArgs};
 use crate::interrupt::Interrupt;
-use crate::recipe::{Recipe, Stage};
+use crate::recipe::{Precision, Recipe, Stage};
 use crate::store::RECIPE;
 use crate::usage::usage;
 
@@ -183,8 +183,12 @@ fn validate(recipe: &Recipe) -> Result<()> {
     if !(rate.is_finite() && rate > 0.0) {
         return Err(usage(format!("learning_rate is {rate}: it must be above 0")));
     }
-    if !(recipe.optimizer.max_grad_norm > 0.0) {
+    let norm = recipe.optimizer.max_grad_norm;
+    if norm.is_nan() || norm <= 0.0 {
         return Err(usage("max_grad_norm must be above 0; a large value switches clipping off"));
+    }
+    if recipe.optimizer.precision != Precision::F32 {
+        return Err(usage("optimizer.precision: only f32 is supported so far"));
     }
     recipe.sampling.validate().map_err(|error| usage(format!("sampling.{error}")))?;
     recipe

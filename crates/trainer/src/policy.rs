@@ -29,6 +29,9 @@ pub struct Policy {
     pub template: ChatTemplate,
 }
 
+/// A prompt and the completion to imitate, as tokens.
+pub type Example = (Vec<u32>, Vec<u32>);
+
 /// The files of a policy, as bytes.
 #[derive(Debug, Clone)]
 pub struct PolicyFiles {
@@ -193,7 +196,7 @@ impl Policy {
     ///
     /// # Errors
     /// If the chat template does not take the messages.
-    pub fn encode_item(&self, item: &Item) -> Result<Option<(Vec<u32>, Vec<u32>)>, ChatError> {
+    pub fn encode_item(&self, item: &Item) -> Result<Option<Example>, ChatError> {
         let Some(reference) = item.references.first() else { return Ok(None) };
         let prompt = self.encode_prompt(&item.prompt)?;
         Ok(Some((prompt, self.encode_completion(reference))))

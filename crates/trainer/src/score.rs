@@ -31,53 +31,9 @@ pub struct ScoreArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Metric {
     /// BLEU, equal to sacrebleu's
-    Bleu {
-        /// The two sides
-        #[command(flatten)]
-        files: Files,
-        /// Tokenization
-        #[arg(long, value_enum, default_value = "13a")]
-        tokenize: Tokenize,
-        /// Smoothing of orders without a match
-        #[arg(long, value_enum, default_value = "exp")]
-        smooth_method: SmoothMethod,
-        /// Value of floor (0.1) or add-k (1)
-        #[arg(long)]
-        smooth_value: Option<f64>,
-        /// Longest n-gram
-        #[arg(long, default_value_t = 4)]
-        max_ngram_order: usize,
-        /// Leave out orders that the hypothesis is too short for
-        #[arg(long)]
-        effective_order: bool,
-        /// Ignore case
-        #[arg(long)]
-        lowercase: bool,
-    },
+    Bleu(BleuArgs),
     /// chrF and chrF++, equal to sacrebleu's
-    Chrf {
-        /// The two sides
-        #[command(flatten)]
-        files: Files,
-        /// Longest character n-gram
-        #[arg(long, default_value_t = 6)]
-        char_order: usize,
-        /// Longest word n-gram; 2 makes chrF++
-        #[arg(long, default_value_t = 0)]
-        word_order: usize,
-        /// Weight of recall against precision
-        #[arg(long, default_value_t = 2.0)]
-        beta: f64,
-        /// Count spaces as characters
-        #[arg(long)]
-        whitespace: bool,
-        /// Epsilon smoothing instead of the effective order
-        #[arg(long)]
-        eps_smoothing: bool,
-        /// Ignore case
-        #[arg(long)]
-        lowercase: bool,
-    },
+    Chrf(ChrfArgs),
     /// ROUGE-1, -2, -L and -Lsum, equal to rouge-score's
     Rouge {
         /// The two sides
@@ -107,9 +63,64 @@ pub struct Files {
     /// What it is compared with, one text a line; several files are alternatives
     #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
     pub references: Vec<PathBuf>,
-    /// Print one JSON object
+    /// Score each line by itself; switches the effective order of BLEU on
+    #[arg(long)]
+    pub sentence_level: bool,
+    /// Print JSON, one object a line
     #[arg(long)]
     pub json: bool,
+}
+
+/// BLEU's options.
+#[derive(Debug, Clone, Args)]
+pub struct BleuArgs {
+    /// The two sides
+    #[command(flatten)]
+    pub files: Files,
+    /// Tokenization
+    #[arg(long, value_enum, default_value = "13a")]
+    pub tokenize: Tokenize,
+    /// Smoothing of orders without a match
+    #[arg(long, value_enum, default_value = "exp")]
+    pub smooth_method: SmoothMethod,
+    /// Value of floor (0.1) or add-k (1)
+    #[arg(long)]
+    pub smooth_value: Option<f64>,
+    /// Longest n-gram
+    #[arg(long, default_value_t = 4)]
+    pub max_ngram_order: u8,
+    /// Leave out orders that the hypothesis is too short for
+    #[arg(long)]
+    pub effective_order: bool,
+    /// Ignore case
+    #[arg(long)]
+    pub lowercase: bool,
+}
+
+/// chrF's options.
+#[derive(Debug, Clone, Args)]
+pub struct ChrfArgs {
+    /// The two sides
+    #[command(flatten)]
+    pub files: Files,
+    /// Longest character n-gram
+    #[arg(long, default_value_t = 6)]
+    pub char_order: u8,
+    /// Longest word n-gram; 2 makes chrF++
+    #[arg(long, default_value_t = 0)]
+    pub word_order: u8,
+    /// Weight of recall against precision
+    #[arg(long, default_value_t = 2.0)]
+    pub beta: f64,
+    /// Count spaces as characters
+    #[arg(long)]
+    pub whitespace: bool,
+    /// Epsilon smoothing instead of the effective order
+    #[arg(long)]
+    pub eps_smoothing: bool,
+    /// Ignore case
+    #[arg(long)]
+    pub lowercase: bool,
 }
 
 /// BLEU's tokenizations.
@@ -165,8 +176,18 @@ impl Texts {
         Ok(Self { hypotheses, references })
     }
 
+    /// One corpus for each item.
+    fn split(self) -> impl Iterator<Item = Self> {
+        let pairs = self.hypotheses.into_iter().zip(self.references);
+        pairs.map(|(text, group)| Self { hypotheses: vec![text], references: vec![group] })
+    }
+
     fn hypotheses(&self) -> Vec<&str> {
         self.hypotheses.iter().map(String::as_str).collect()
+    }
+
+    fn count(&self) -> ReferenceCount {
+        ReferenceCount::Fixed(self.references.first().map_or(0, Vec::len))
     }
 
     fn references(&self) -> Vec<Vec<&str>> {
@@ -175,11 +196,16 @@ impl Texts {
 }
 
 fn lines(path: &Path) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        usage(format!("{}: {error}; give a UTF-8 text file with one text a line", path.display()))
+    let name = path.display();
+    let bytes = std::fs::read(path)
+        .map_err(|error| usage(format!("{name}: {error}; give a file with one text a line")))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+        usage(format!("{name}, line {line}: not UTF-8; convert the file to UTF-8"))
     })?;
     if text.is_empty() {
-        return Err(usage(format!("{} is empty: give one text a line", path.display())));
+        return Err(usage(format!("{name} is empty: give one text a line")));
     }
     Ok(text.lines().map(str::to_owned).collect())
 }
@@ -189,15 +215,12 @@ fn lines(path: &Path) -> Result<Vec<String>> {
 /// # Errors
 /// Usage errors that name the file and the remedy.
 pub fn print(args: &ScoreArgs) -> Result<()> {
-    let (files, result) = match &args.metric {
-        Metric::Bleu { files, .. }
-        | Metric::Chrf { files, .. }
-        | Metric::Rouge { files, .. }
-        | Metric::Triples { files, .. } => (files, score(&args.metric)?),
-    };
-    if files.json {
-        output::result(&serde_json::to_string(&result)?);
-    } else {
+    let json = args.metric.files().json;
+    for result in score(&args.metric)? {
+        if json {
+            output::result(&serde_json::to_string(&result)?);
+            continue;
+        }
         output::result(&format!("{} = {:.6}  {}", result.metric, result.score, result.signature));
         for (name, value) in &result.parts {
             output::result(&format!("  {name} = {value:.6}"));
@@ -206,85 +229,89 @@ pub fn print(args: &ScoreArgs) -> Result<()> {
     Ok(())
 }
 
-/// The score of the files.
-///
-/// # Errors
-/// Usage errors that name the file and the remedy.
-pub fn score(metric: &Metric) -> Result<ScoreResult> {
-    match metric {
-        Metric::Bleu { files, .. } => bleu(&Texts::read(files)?, &bleu_options(metric)),
-        Metric::Chrf { files, .. } => chrf(&Texts::read(files)?, &chrf_options(metric)),
-        Metric::Rouge { files, use_stemmer } => {
-            let stemming = if *use_stemmer { Stemming::Porter } else { Stemming::None };
-            rouge(&Texts::read(files)?, stemming)
-        }
-        Metric::Triples { files, case_folded } => {
-            let same = if *case_folded { TripleMatch::CaseFolded } else { TripleMatch::Exact };
-            triples(&Texts::read(files)?, same)
+impl Metric {
+    fn files(&self) -> &Files {
+        match self {
+            Self::Bleu(args) => &args.files,
+            Self::Chrf(args) => &args.files,
+            Self::Rouge { files, .. } | Self::Triples { files, .. } => files,
         }
     }
 }
 
-fn case(lowercase: bool) -> Case {
-    if lowercase { Case::Lower } else { Case::Mixed }
+/// The score of the files; of each line, if so asked.
+///
+/// # Errors
+/// Usage errors that name the file and the remedy.
+pub fn score(metric: &Metric) -> Result<Vec<ScoreResult>> {
+    let files = metric.files();
+    let texts = Texts::read(files)?;
+    if files.sentence_level {
+        texts.split().map(|item| score_texts(metric, &item)).collect()
+    } else {
+        Ok(vec![score_texts(metric, &texts)?])
+    }
 }
 
-fn bleu_options(metric: &Metric) -> BleuOptions {
-    let Metric::Bleu {
-        tokenize,
-        smooth_method,
-        smooth_value,
-        max_ngram_order,
-        effective_order,
-        lowercase,
-        ..
-    } = metric
-    else {
-        return BleuOptions::default();
-    };
-    BleuOptions {
-        tokenization: match tokenize {
+fn score_texts(metric: &Metric, texts: &Texts) -> Result<ScoreResult> {
+    match metric {
+        Metric::Bleu(args) => bleu(texts, &bleu_options(args)?),
+        Metric::Chrf(args) => chrf(texts, &chrf_options(args)),
+        Metric::Rouge { use_stemmer, .. } => {
+            rouge(texts, if *use_stemmer { Stemming::Porter } else { Stemming::None })
+        }
+        Metric::Triples { case_folded, .. } => {
+            let same = if *case_folded { TripleMatch::CaseFolded } else { TripleMatch::Exact };
+            triples(texts, same)
+        }
+    }
+}
+
+fn bleu_options(args: &BleuArgs) -> Result<BleuOptions> {
+    let effective = args.effective_order || args.files.sentence_level;
+    Ok(BleuOptions {
+        tokenization: match args.tokenize {
             Tokenize::None => Tokenization::None,
             Tokenize::Mteval13a => Tokenization::Mteval13a,
             Tokenize::Intl => Tokenization::International,
             Tokenize::Char => Tokenization::Character,
         },
-        smoothing: match smooth_method {
-            SmoothMethod::None => Smoothing::None,
-            SmoothMethod::Floor => smooth_value.map_or(Smoothing::FLOOR, Smoothing::Floor),
-            SmoothMethod::AddK => smooth_value.map_or(Smoothing::ADD_K, Smoothing::AddK),
-            SmoothMethod::Exp => Smoothing::Exp,
+        smoothing: match (args.smooth_method, args.smooth_value) {
+            (SmoothMethod::Floor, value) => value.map_or(Smoothing::FLOOR, Smoothing::Floor),
+            (SmoothMethod::AddK, value) => value.map_or(Smoothing::ADD_K, Smoothing::AddK),
+            (SmoothMethod::None, None) => Smoothing::None,
+            (SmoothMethod::Exp, None) => Smoothing::Exp,
+            (SmoothMethod::None | SmoothMethod::Exp, Some(_)) => {
+                return Err(usage(
+                    "--smooth-value goes with --smooth-method floor or add-k: drop it, or choose one",
+                ));
+            }
         },
-        order: *max_ngram_order,
-        effective_order: if *effective_order { EffectiveOrder::On } else { EffectiveOrder::Off },
-        case: case(*lowercase),
-    }
+        order: usize::from(args.max_ngram_order),
+        effective_order: if effective { EffectiveOrder::On } else { EffectiveOrder::Off },
+        case: if args.lowercase { Case::Lower } else { Case::Mixed },
+    })
 }
 
-fn chrf_options(metric: &Metric) -> ChrfOptions {
-    let Metric::Chrf { char_order, word_order, beta, whitespace, eps_smoothing, lowercase, .. } =
-        metric
-    else {
-        return ChrfOptions::default();
-    };
+fn chrf_options(args: &ChrfArgs) -> ChrfOptions {
+    let epsilon = args.eps_smoothing;
     ChrfOptions {
-        char_order: *char_order,
-        word_order: *word_order,
-        beta: *beta,
-        case: case(*lowercase),
-        whitespace: if *whitespace { Whitespace::Kept } else { Whitespace::Removed },
-        smoothing: if *eps_smoothing {
-            ChrfSmoothing::Epsilon
-        } else {
-            ChrfSmoothing::EffectiveOrder
-        },
+        char_order: usize::from(args.char_order),
+        word_order: usize::from(args.word_order),
+        beta: args.beta,
+        case: if args.lowercase { Case::Lower } else { Case::Mixed },
+        whitespace: if args.whitespace { Whitespace::Kept } else { Whitespace::Removed },
+        smoothing: if epsilon { ChrfSmoothing::Epsilon } else { ChrfSmoothing::EffectiveOrder },
     }
 }
 
 fn bleu(texts: &Texts, options: &BleuOptions) -> Result<ScoreResult> {
     let bleu = corpus_bleu(&texts.hypotheses(), &texts.references(), options)
         .map_err(|error| usage(error.to_string()))?;
-    let ratio = bleu.hypothesis_length as f64 / bleu.reference_length.max(1) as f64;
+    let ratio = match bleu.reference_length {
+        0 => 0.0, // as sacrebleu
+        length => bleu.hypothesis_length as f64 / length as f64,
+    };
     let mut parts = BTreeMap::from([
         ("bp".to_owned(), bleu.brevity_penalty),
         ("ratio".to_owned(), ratio),
@@ -314,8 +341,7 @@ fn chrf(texts: &Texts, options: &ChrfOptions) -> Result<ScoreResult> {
 }
 
 fn rouge(texts: &Texts, stemming: Stemming) -> Result<ScoreResult> {
-    let references = texts.references();
-    let rouge = corpus_rouge(&texts.hypotheses(), &references, stemming)
+    let rouge = corpus_rouge(&texts.hypotheses(), &texts.references(), stemming)
         .map_err(|error| usage(error.to_string()))?;
     let rows = [
         ("rouge1", rouge.rouge1),
@@ -330,12 +356,11 @@ fn rouge(texts: &Texts, stemming: Stemming) -> Result<ScoreResult> {
             (format!("{name}_fmeasure"), score.fmeasure),
         ]
     });
-    let count = references.first().map_or(0, Vec::len);
     Ok(ScoreResult {
         metric: "rougeL".to_owned(),
         score: rouge.rouge_l.fmeasure,
         parts: parts.collect(),
-        signature: stemming.signature(ReferenceCount::Fixed(count)),
+        signature: stemming.signature(texts.count()),
     })
 }
 
@@ -348,7 +373,8 @@ fn triples(texts: &Texts, same: TripleMatch) -> Result<ScoreResult> {
         .filter_map(|(hypothesis, references)| {
             let stated = parse(hypothesis);
             let scores = references.iter().map(|text| score_triples(&stated, &parse(text), same));
-            scores.max_by(|a, b| a.f1.total_cmp(&b.f1))
+            // Not `max_by`, which takes the last on a tie.
+            scores.reduce(|best, next| if next.f1 > best.f1 { next } else { best })
         })
         .collect();
     let summary = summarize_triples(&scores).ok_or_else(|| usage("there is nothing to score"))?;
@@ -363,6 +389,10 @@ fn triples(texts: &Texts, same: TripleMatch) -> Result<ScoreResult> {
             ("micro_recall".to_owned(), summary.micro.recall),
             ("micro_f1".to_owned(), summary.micro.f1),
         ]),
-        signature: same.signature(),
+        signature: format!("nrefs:{}|multi:max-f|corpus:mean|{}", texts.count(), same.signature()),
     })
 }
+
+#[cfg(test)]
+#[path = "score_tests.rs"]
+mod tests;

@@ -17,13 +17,19 @@ use pollster::block_on;
 use crate::batches::{Purpose, coins, items_of_step, windows_of_step};
 use crate::device::Selected;
 use crate::evaluate::{self, policy_files};
+use crate::journal::{METRICS, read_metrics, series};
 use crate::parallel::Workers;
 use crate::plan::Plan;
 use crate::policy::Policy;
 use crate::recipe::{Recipe, Stage};
+use crate::report::{Series, curve_svg};
 use crate::session::{Session, StepNumbers, frozen, seed_device};
+use crate::store::{write_file, write_folder};
 use crate::usage::usage;
 use crate::{data, output};
+
+/// Items with their prompts as tokens.
+type Encoded = Vec<(Item, Vec<u32>)>;
 
 /// What the examples of a step are cut from.
 enum Examples {
@@ -109,7 +115,11 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     }
     let directory = session.finish();
     let files = policy.files(StoredAs::F32)?;
-    crate::store::write_folder(&directory.path().join("model"), |folder| files.write(folder))?;
+    let folder = directory.path();
+    write_folder(&folder.join("model"), |folder| files.write(folder))?;
+    let points = series(&read_metrics(&folder.join(METRICS))?, "loss");
+    let svg = curve_svg("Loss, nats a token", &[Series { name: "loss".to_owned(), points }]);
+    write_file(&folder.join("curve.svg"), svg.as_bytes())?;
     output::result(&format!("the policy is in {}/model", directory.path().display()));
     Ok(())
 }
@@ -174,7 +184,7 @@ fn prepare(
     recipe: &Recipe,
     sources: &[TaskData],
     device: &Device,
-) -> Result<(Policy, Examples, Vec<(Item, Vec<u32>)>)> {
+) -> Result<(Policy, Examples, Encoded)> {
     let validation: Vec<Item> =
         sources.iter().flat_map(|source| source.validation.iter().cloned()).collect();
     match recipe.stage {

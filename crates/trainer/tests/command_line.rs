@@ -147,7 +147,8 @@ fn a_run_leaves_everything_that_is_documented() {
 
 #[test]
 fn tensorboard_reads_the_event_files() {
-    let python = std::env::var("KUDOS_PYTHON").expect("run `cargo xtask test`: it sets KUDOS_PYTHON");
+    let python =
+        std::env::var("KUDOS_PYTHON").expect("run `cargo xtask test`: it sets KUDOS_PYTHON");
     let toy = Toy::new();
     stdout(&toy.reinforce("out", &[]));
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/read_events.py");

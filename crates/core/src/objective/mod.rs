@@ -59,7 +59,7 @@ impl TokenBatch {
     /// Uploads the numbers of `experiences`, one after the other.
     pub fn new(experiences: &[Experience], device: &Device) -> Self {
         let upload = |part: fn(&Experience) -> &Vec<f32>| {
-            let values: Vec<f32> = experiences.iter().flat_map(|one| part(one)).copied().collect();
+            let values: Vec<f32> = experiences.iter().flat_map(part).copied().collect();
             let length = values.len();
             Tensor::from_data(TensorData::new(values, [length]), device)
         };

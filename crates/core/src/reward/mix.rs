@@ -5,7 +5,7 @@
 //! - Range: from the sum of the weighted lowest values to that of the highest.
 //! - Misleads when: the parts have different ranges, so that a weight is not a share; or a reward
 //!   applies to some items only, whose totals then lie on another scale.
-//! - Reference: the usual scalarization, Roijers et al. 2013, section 4.
+//! - Reference: the usual scalarization, Roijers et al. 2013.
 
 use std::collections::BTreeMap;
 

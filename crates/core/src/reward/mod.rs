@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn edits_are_counted() {
-        // The example of Wagner and Fischer's successors: two replacements and one insertion.
+        // s for k, i for e, g added.
         assert_eq!(edits("kitten", "sitting"), 3);
         assert_eq!(edits("", "abc"), 3);
         assert_eq!(edits("same", "same"), 0);

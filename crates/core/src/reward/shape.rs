@@ -56,7 +56,7 @@ impl Reward for Repetition {
 /// - Formula: `max(-1, -|words - target| / target)`.
 /// - Range: -1 (no word, or twice the target and more) to 0 (as many words as wanted).
 /// - Misleads when: used alone, or a script does not put spaces between words.
-/// - Reference: the absolute error; the cost of length as in Stiennon et al. 2020, appendix F.
+/// - Reference: the relative absolute error, bounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Length {
     /// At least 1.
@@ -112,11 +112,12 @@ impl Format {
             let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
             RewardError::Pattern { pattern: pattern.to_owned(), reason: reason.to_owned() }
         };
-        // By itself first: `a)|(b` would become one inside the group. The line break ends a comment
-        // of an expression in verbose mode, where alone it is ignored.
-        let alone = Regex::new(pattern).map_err(refuse)?;
+        // By itself first: `a)|(b` would become an expression inside the group.
+        Regex::new(pattern).map_err(refuse)?;
+        // A comment at the end of a verbose expression hides the closing of the group; a line break
+        // ends the comment, and means nothing in such an expression.
         let whole = Regex::new(&format!(r"\A(?:{pattern})\z"))
-            .or_else(|_| Regex::new(&format!("\\A(?:{}\n)\\z", alone.as_str())))
+            .or_else(|_| Regex::new(&format!("\\A(?:{pattern}\n)\\z")))
             .map_err(refuse)?;
         Ok(Self { whole })
     }
@@ -128,7 +129,7 @@ impl Reward for Format {
     }
 
     fn score(&self, completion: &Completion<'_>) -> Option<f32> {
-        Some(share(self.whole.is_match(completion.text)))
+        Some(f32::from(self.whole.is_match(completion.text)))
     }
 }
 
@@ -138,7 +139,7 @@ impl Reward for Format {
 /// - Formula: 1 if it did, else 0.
 /// - Range: 0 or 1.
 /// - Misleads when: used alone: ending at once wins.
-/// - Reference: the cost of a missing end token in Huang et al. 2024, detail 4.
+/// - Reference: the cost of a missing end token in Huang et al. 2024 (the EOS trick).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ended;
 
@@ -148,7 +149,7 @@ impl Reward for Ended {
     }
 
     fn score(&self, completion: &Completion<'_>) -> Option<f32> {
-        Some(share(completion.ended))
+        Some(f32::from(completion.ended))
     }
 }
 
@@ -175,10 +176,6 @@ impl Reward for WellFormed {
     }
 }
 
-fn share(holds: bool) -> f32 {
-    if holds { 1.0 } else { 0.0 }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -186,17 +183,21 @@ mod tests {
 
     use super::*;
 
-    fn score(reward: &dyn Reward, text: &str, ended: bool) -> f32 {
+    /// What a policy wrote before its tokens ran out.
+    fn cut_off(text: &str, judge: impl FnOnce(Completion<'_>) -> Option<f32>) -> f32 {
         let extra = Map::new();
         let (references, n_tokens) = (&[][..], 1);
-        let completion =
-            Completion { prompt: "", text, references, ended, n_tokens, extra: &extra };
-        reward.score(&completion).unwrap()
+        let ended = false;
+        judge(Completion { prompt: "", text, references, ended, n_tokens, extra: &extra }).unwrap()
+    }
+
+    fn score(reward: &dyn Reward, text: &str) -> f32 {
+        cut_off(text, |completion| reward.score(&completion))
     }
 
     fn check(reward: &dyn Reward, cases: &[(&str, f32)]) {
         for (text, expected) in cases {
-            let found = score(reward, text, false);
+            let found = score(reward, text);
             assert!((found - expected).abs() < 1e-6, "{}: {text:?}: {found}", reward.name());
             assert!(found.to_bits() != (-0.0_f32).to_bits(), "{text:?}");
         }
@@ -230,8 +231,8 @@ mod tests {
 
     #[test]
     fn only_an_end_token_ends() {
-        assert_eq!(score(&Ended, "done.", true), 1.0);
-        assert_eq!(score(&Ended, "done.", false), 0.0);
+        assert_eq!(cut_off("done.", |cut| Ended.score(&Completion { ended: true, ..cut })), 1.0);
+        assert_eq!(score(&Ended, "done."), 0.0);
     }
 
     #[test]
@@ -248,15 +249,15 @@ mod tests {
         ) {
             let off = off.min(target);
             let length = Length::new(target).unwrap();
-            let of = |n_words| score(&length, &"a ".repeat(n_words), false);
+            let of = |n_words| score(&length, &"a ".repeat(n_words));
             prop_assert_eq!(of(target + off), of(target - off));
         }
 
         #[test]
         fn an_escaped_text_is_a_format_of_itself_alone(text in "\\PC{0,9}", other in "\\PC{0,9}") {
             let format = Format::new(&regex::escape(&text)).unwrap();
-            prop_assert_eq!(score(&format, &text, false), 1.0);
-            prop_assert_eq!(score(&format, &other, false) == 1.0, text == other);
+            prop_assert_eq!(score(&format, &text), 1.0);
+            prop_assert_eq!(score(&format, &other) == 1.0, text == other);
         }
     }
 }

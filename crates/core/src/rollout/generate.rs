@@ -13,7 +13,7 @@ use super::sampling::{distribution, draw, log_probs, penalize};
 use crate::model::{Cache, PaddingSide, Tokens, Transformer};
 
 /// Tokens decoded between two looks at whether all completions have ended.
-pub const CHECK_EVERY: usize = 8;
+const CHECK_EVERY: usize = 8;
 
 /// A batch of completions, as plain data. Outer vectors: one entry a completion.
 #[derive(Debug, Clone, PartialEq, Default)]

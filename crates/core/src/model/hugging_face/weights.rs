@@ -177,11 +177,7 @@ fn numbers(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, CheckpointErro
 }
 
 /// Cuts a stored tensor into the parameters it holds, along the last dimension.
-fn split<'a>(
-    entry: &'a Entry,
-    parts: &[&Vec<usize>],
-    tensor: HostTensor,
-) -> Vec<(String, HostTensor)> {
+fn split(entry: &Entry, parts: &[&Vec<usize>], tensor: HostTensor) -> Vec<(String, HostTensor)> {
     let width = tensor.shape[tensor.shape.len() - 1];
     let mut start = 0;
     let mut cut = Vec::with_capacity(parts.len());
