@@ -2,8 +2,8 @@
 //!
 //! The list is that of the first graphics API that has a GPU; failing that, of the first that has
 //! any adapter. burn addresses an adapter by API, type and place among those of its type; what it
-//! opened is held against what was listed. OpenGL is left out: asked on a machine without a screen,
-//! its drivers write to the terminal.
+//! opened is held against what was listed. OpenGL is left out: a driver with the compute shaders
+//! that burn needs offers one of the others.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
