@@ -194,13 +194,17 @@ fn step(
     let state = &mut session.state.objective;
     let beta = state.beta;
     let totals = &rewarded.totals;
-    let prepared = recipe.objective.prepare(&rewarded.rollout, totals, &reference, (group, state));
+    let mut prepared =
+        recipe.objective.prepare(&rewarded.rollout, totals, &reference, (group, state));
     seed_device(&policy.model.device(), recipe.seed, index);
-    let mut experiences = prepared.experiences.clone();
-    experiences.sort_by_key(|one| one.prompt.len() + one.completion.len());
+    prepared.experiences.sort_by_key(|one| one.prompt.len() + one.completion.len());
     let objective = recipe.objective.at(beta);
-    let mut learned =
-        workers.learn(&policy.model, &experiences, &objective, recipe.batch.micro_batch_size);
+    let mut learned = workers.learn(
+        &policy.model,
+        &prepared.experiences,
+        &objective,
+        recipe.batch.micro_batch_size,
+    );
     let norm = learned.gradients.clip(recipe.optimizer.max_grad_norm);
     let learning_rate = setting.schedule.learning_rate(index);
     policy.model = optimizer.step(policy.model.clone(), learned.gradients, learning_rate);
