@@ -121,11 +121,14 @@ def generate(cache, prompts, options):
 
 def measure(work, options):
     """Runs `work` for about options.seconds after the warm-up: repeats, wall and CPU seconds."""
+    wait = torch.cuda.synchronize if options.device == "cuda" else lambda: None
     for _ in range(options.warmup):
         work()
+    wait()
     wall, cpu, repeats = time.perf_counter(), time.process_time(), 0
     while repeats == 0 or time.perf_counter() - wall < options.seconds:
         work()
+        wait()
         repeats += 1
     return repeats, time.perf_counter() - wall, time.process_time() - cpu
 
@@ -213,7 +216,11 @@ def parse():
     parser.add_argument("--top-k", type=int, default=0, help="0: all of the vocabulary")
     parser.add_argument("--draw", choices=["cumulated", "multinomial"], default="cumulated")
     parser.add_argument("--positions", type=int, nargs="+", default=[32, 500])
+    parser.add_argument("--device", choices=["cpu", "cuda", "auto"], default="cpu",
+                        help="auto: cuda where there is one")
     options = parser.parse_args()
+    if options.device == "auto":
+        options.device = "cuda" if torch.cuda.is_available() else "cpu"
     options.context = options.context or (512 if options.mode == "decode-at" else 256)
     return options
 
@@ -226,6 +233,7 @@ def main():
     options = parse()
     imported = peak_rss_mib()  # torch itself, before any tensor
     torch.set_num_threads(options.threads)
+    torch.set_default_device(options.device)
     torch.manual_seed(0)
     model = Decoder(options)
     if options.mode == "train":
@@ -236,7 +244,7 @@ def main():
             answer = run[options.mode](model.eval(), options)
     print(json.dumps({"mode": options.mode} | answer | {
         "peak_rss_mib": peak_rss_mib(), "import_rss_mib": imported,
-        "threads": options.threads, "torch": torch.__version__,
+        "threads": options.threads, "device": options.device, "torch": torch.__version__,
         "parameters": sum(p.numel() for p in model.parameters())}))
 
 

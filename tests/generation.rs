@@ -87,7 +87,7 @@ fn cached_and_uncached_logits_agree() {
         let rows = [[5u32, 9, 3, 30, 31, 7, 12, 2], [1, 2, 3, 4, 5, 6, 7, 8]];
         let slices: Vec<&[u32]> = rows.iter().map(|row| &row[..]).collect();
         let whole = model.forward(&Tokens::new(&slices, PaddingSide::Left, &Device::flex()));
-        let mut cache = Cache::new(&config, 2, 8, &Device::flex());
+        let mut cache = Cache::new(&model, 2, 8);
         for place in 0..rows[0].len() {
             let next: Vec<i32> = rows.iter().map(|row| row[place] as i32).collect();
             let ids = Tensor::from_data(TensorData::new(next, [2, 1]), &Device::flex());

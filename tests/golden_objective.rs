@@ -1,5 +1,5 @@
-//! Policy gradients against plain torch: advantages, loss and the gradient of the logits
-//! (`tests/golden/policy_gradient.py`).
+//! Policy gradients against plain torch: advantages, loss, the gradient of the logits, and what is
+//! remembered between batches (`tests/golden/policy_gradient.py`).
 //!
 //! The objective scores a model, so the model here is its own logits: token, head and position
 //! embeddings that reproduce a given table are more machinery than a table that is the leaf.
@@ -7,7 +7,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use kudos_core::objective::{
     Aggregation, Baseline, EntropyUse, KlCoefficient, KlPlacement, Objective, PolicyGradient,
-    TokenBatch, score_logits,
+    PolicyGradientState, TokenBatch, score_logits,
 };
 use kudos_core::rollout::Rollout;
 use kudos_schema::EndReason;
@@ -147,4 +147,65 @@ fn every_choice_gives_the_advantages_loss_and_gradient_of_torch() {
     let cases = golden.json["cases"].as_array().unwrap();
     assert!(cases.len() > 30);
     cases.iter().for_each(|case| check(&golden, case));
+}
+
+/// A batch in which completion `i` earned `rewards[i]` and stands `kl_nats[i]` from the reference.
+fn advantages(
+    choices: &PolicyGradient,
+    (rewards, kl_nats): (&[f32], &[f32]),
+    state: &mut PolicyGradientState,
+) -> Vec<f32> {
+    let row = |value: &f32| vec![*value];
+    let rollout = Rollout {
+        prompts: vec![vec![0]; rewards.len()],
+        completions: vec![vec![0]; rewards.len()],
+        logprobs_drawn: kl_nats.iter().map(row).collect(),
+        logprobs_full: kl_nats.iter().map(row).collect(),
+        end_reasons: vec![EndReason::Stop; rewards.len()],
+    };
+    let reference = vec![vec![0.0]; rewards.len()];
+    let prepared = choices.prepare(&rollout, rewards, &reference, (1, state));
+    prepared.experiences.iter().map(|one| one.advantages[0]).collect()
+}
+
+#[test]
+fn the_running_mean_follows_the_batches_that_came_before() {
+    let golden = Golden::read();
+    for case in golden.json["running_mean"].as_array().unwrap() {
+        let decay = case["decay"].as_f64().unwrap();
+        let choices = PolicyGradient {
+            baseline: Baseline::RunningMean { decay },
+            kl_placement: KlPlacement::None,
+            ..PolicyGradient::reinforce()
+        };
+        let mut state = choices.initial_state();
+        for batch in case["batches"].as_array().unwrap() {
+            let rewards = floats(&batch["rewards"]);
+            let kl = vec![0.0; rewards.len()];
+            let ours = advantages(&choices, (&rewards, &kl), &mut state);
+            assert!(worst(&ours, &floats(&batch["advantages"])) < 1e-6, "{batch}");
+        }
+    }
+}
+
+#[test]
+fn the_adaptive_coefficient_is_steered_as_in_its_paper() {
+    let golden = Golden::read();
+    for case in golden.json["adaptive_kl"].as_array().unwrap() {
+        let number = |key: &str| case[key].as_f64().unwrap();
+        let [initial, target, horizon] = ["initial", "target", "horizon"].map(number);
+        let choices = PolicyGradient {
+            kl_placement: KlPlacement::LossK3,
+            kl_coefficient: KlCoefficient::Adaptive { initial, target, horizon },
+            ..PolicyGradient::reinforce()
+        };
+        let mut state = choices.initial_state();
+        assert_eq!(state.beta, initial);
+        for batch in case["batches"].as_array().unwrap() {
+            let kl = floats(&batch["kl_nats"]);
+            advantages(&choices, (&vec![0.0; kl.len()], &kl), &mut state);
+            let expected = batch["beta"].as_f64().unwrap();
+            assert!((state.beta / expected - 1.0).abs() < 1e-6, "{} {expected}", state.beta);
+        }
+    }
 }

@@ -6,3 +6,5 @@ mod conformance;
 mod generation;
 mod golden_model;
 mod golden_objective;
+mod learning;
+mod shipped_policy;

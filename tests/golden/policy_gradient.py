@@ -17,6 +17,13 @@ entropy bonus and temperature with the advantages, the loss and its gradient by 
 Baselines: none; batch_mean (over B); leave_one_out (mean of the other G - 1 of the group);
 group_z_score: (R - mean) / (std + 1e-4), std with ddof 1 within the group.
 Every gradient is checked here by a central difference along a random direction.
+
+What is remembered between batches, over five random ones:
+
+    running_mean   A = R - m; m = 0 before the first batch, its mean reward after it, then
+                   decay * m + (1 - decay) * mean(R) after each further one
+    adaptive_kl    beta *= 1 + clip(KL / target - 1, -0.2, 0.2) * completions / horizon
+                   (Ziegler et al. 2019, section 2.2, as their code has it)
 Usage: python policy_gradient.py [FILE]
 """
 
@@ -157,6 +164,30 @@ def solve(case, data, generator):
                    "gradient": rounded(gradient)}
 
 
+def running_mean(decay, generator):
+    remembered, batches = None, []
+    for _ in range(5):
+        rewards = torch.randn(COMPLETIONS, generator=generator, dtype=torch.float64)
+        rewards = rewards.round(decimals=4)
+        advantages = rewards - (0.0 if remembered is None else remembered)
+        now = rewards.mean().item()
+        remembered = now if remembered is None else decay * remembered + (1 - decay) * now
+        batches.append({"rewards": rewards.tolist(), "advantages": rounded(advantages)})
+    return {"decay": decay, "batches": batches}
+
+
+def adaptive_kl(initial, target, horizon, generator):
+    """The divergence of each completion of five batches, with the coefficient after each."""
+    beta, batches = initial, []
+    for scale in (0.1, 0.5, 1.0, 1.1, 4.0):
+        share = torch.rand(COMPLETIONS, generator=generator, dtype=torch.float64)
+        kl = (share * 2 * target * scale).round(decimals=4)
+        error = max(-0.2, min(0.2, kl.mean().item() / target - 1))
+        beta *= 1 + error * COMPLETIONS / horizon
+        batches.append({"kl_nats": kl.tolist(), "beta": beta})
+    return {"initial": initial, "target": target, "horizon": horizon, "batches": batches}
+
+
 def main():
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(7)
@@ -165,6 +196,9 @@ def main():
     head = {"prompts": PROMPTS, "group": GROUP, "tokens": TOKENS, "vocabulary": VOCABULARY,
             "lengths": LENGTHS, "beta": BETA, "z_score_eps": Z_SCORE_EPS, "rewards": REWARDS}
     head |= {name: tensor.tolist() for name, tensor in data.items()}
+    head["running_mean"] = [running_mean(decay, generator) for decay in (0.9, 0.5)]
+    steered = [(0.1, 2.0, 100.0), (0.02, 6.0, 40.0)]
+    head["adaptive_kl"] = [adaptive_kl(*start, generator) for start in steered]
     lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
     lines.append('"cases": [\n' + ",\n".join(map(json.dumps, solved)) + "\n]")
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_suffix(".json")

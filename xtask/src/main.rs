@@ -18,7 +18,7 @@ const HELP: &str = "\
 cargo xtask <task>
 
   test    format, lints, tests, doc tests, documentation, dependencies: all that must pass
-  bench   tokens per second of training and generation, beside PyTorch
+  bench   speed of training and generation beside PyTorch: [THREADS...] [wgpu:N...]
   help    this text
 
 Environment

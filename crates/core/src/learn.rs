@@ -1,11 +1,19 @@
 //! One gradient from a batch of experience, micro-batch by micro-batch.
+//!
+//! Mixed precision is a working copy of the model in half precision ([`cast`](crate::model::cast)):
+//! losses and gradients come out in f32, for an optimizer whose own weights are f32.
+//! Source: Micikevicius et al. 2018.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Transformer;
 use crate::objective::{EntropyUse, Experience, Objective, Scoring, TokenBatch, score};
 use crate::optim::Gradients;
+
+/// Factor of the loss in a backward pass in f16, whose smallest number is 6e-8: a power of two, so that
+/// taking it out again is exact.
+const F16_LOSS_SCALE: f64 = 1024.0;
 
 /// The gradient of a batch and what it showed. Nothing is read back from the device.
 #[derive(Debug)]
@@ -55,9 +63,14 @@ fn learn_part(model: &Transformer, part: &[Experience], objective: &dyn Objectiv
     let entropy = scores
         .entropy
         .map(|entropy| (entropy.without_autodiff() * weights.clone()).sum() / weights.sum());
+    let scale = if model.dtype() == DType::F16 { F16_LOSS_SCALE } else { 1.0 };
+    let mut gradients = Gradients::of(model, loss.clone().mul_scalar(scale).backward());
+    if scale != 1.0 {
+        gradients.scale(scale.recip());
+    }
     let share = part.iter().flat_map(|one| &one.weights).sum::<f32>();
     Learned {
-        gradients: Gradients::of(model, loss.backward()),
+        gradients,
         loss: loss.without_autodiff(),
         entropy: entropy.map(|entropy| entropy.mul_scalar(share)),
     }

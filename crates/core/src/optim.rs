@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::model::Transformer;
+use crate::model::hugging_face::numbers;
 use crate::model::parameters::Path;
 
-/// The gradient of every trained parameter, flat, by name. Each `[n]`, n its number of values
+/// The gradient of every trained parameter in f32, flat, by name. Each `[n]`, n its number of values
 #[derive(Debug, Clone, Default)]
 pub struct Gradients {
     by_name: BTreeMap<String, Tensor<1>>,
@@ -52,8 +53,6 @@ struct Moments {
     first: Tensor<1>,
     /// Mean of squared gradients. `[n]`
     second: Tensor<1>,
-    /// The parameter in f32, where the model itself is in half precision. `[n]`
-    master: Option<Tensor<1>>,
 }
 
 /// How the learning rate moves from its peak after the warm-up.
@@ -158,6 +157,13 @@ impl Gradients {
         norm
     }
 
+    /// Multiplies all gradients.
+    pub(crate) fn scale(&mut self, factor: f64) {
+        for gradient in self.by_name.values_mut() {
+            gradient.inplace(|gradient| gradient.mul_scalar(factor));
+        }
+    }
+
     /// The gradient of one parameter, flat. `[n]`
     pub fn get(&self, name: &str) -> Option<Tensor<1>> {
         self.by_name.get(name).cloned()
@@ -180,7 +186,7 @@ impl AdamW {
         self.steps
     }
 
-    /// The model after one step against `gradients`.
+    /// The model, in f32, after one step against `gradients`.
     pub fn step(
         &mut self,
         model: Transformer,
@@ -202,14 +208,10 @@ impl AdamW {
     ) -> Tensor<1> {
         let AdamWConfig { beta_1, beta_2, epsilon, .. } = self.config;
         let (learning_rate, weight_decay) = rates;
-        let gradient = gradient.cast(DType::F32);
-        let half = parameter.dtype() != DType::F32;
         let moments = self.state.remove(&name).unwrap_or_else(|| Moments {
             first: gradient.zeros_like(),
             second: gradient.zeros_like(),
-            master: half.then(|| parameter.clone().cast(DType::F32)),
         });
-        let value = moments.master.unwrap_or_else(|| parameter.clone());
         let mean = gradient.clone().mul_scalar(1.0 - beta_1);
         let first = moments.first.mul_scalar(beta_1) + mean;
         let second = moments.second.mul_scalar(beta_2)
@@ -219,14 +221,12 @@ impl AdamW {
         let scale = second.clone().sqrt().mul_scalar(1.0 / correction_2).add_scalar(epsilon);
         let move_by = (first.clone() / scale).mul_scalar(learning_rate / correction_1);
         let value = if weight_decay == 0.0 {
-            value
+            parameter
         } else {
-            value.mul_scalar(1.0 - learning_rate * weight_decay)
+            parameter.mul_scalar(1.0 - learning_rate * weight_decay)
         };
-        let value = value - move_by;
-        let master = half.then(|| value.clone());
-        self.state.insert(name, Moments { first, second, master });
-        value.cast(parameter.dtype())
+        self.state.insert(name, Moments { first, second });
+        value - move_by
     }
 
     /// The state as safetensors bytes.
@@ -236,9 +236,7 @@ impl AdamW {
     pub async fn to_bytes(&self) -> Result<Vec<u8>, OptimizerError> {
         let mut stored = Vec::new();
         for (name, moments) in &self.state {
-            let parts = [("first", Some(&moments.first)), ("second", Some(&moments.second))];
-            let parts = parts.into_iter().chain([("master", moments.master.as_ref())]);
-            for (part, tensor) in parts.filter_map(|(part, tensor)| Some((part, tensor?))) {
+            for (part, tensor) in [("first", &moments.first), ("second", &moments.second)] {
                 let data = tensor.clone().into_data_async().await;
                 let data = data.map_err(|error| OptimizerError::Device(format!("{error:?}")))?;
                 let values = data.try_to_vec::<f32>().expect("the state is f32");
@@ -272,11 +270,7 @@ impl AdamW {
         let steps = steps.ok_or_else(|| OptimizerError::Missing("steps".to_owned()))?;
         let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
         let read = |name: &str| {
-            let view = file.tensor(name).ok()?;
-            let words = view.data().chunks_exact(4);
-            let values: Vec<f32> = words
-                .map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]]))
-                .collect();
+            let values = numbers(name, &file.tensor(name).ok()?).ok()?;
             let length = values.len();
             Some(Tensor::<1>::from_data(TensorData::new(values, [length]), device))
         };
@@ -288,8 +282,7 @@ impl AdamW {
                 read(&key).ok_or(OptimizerError::Missing(key))
             };
             let (first, second) = (need("first")?, need("second")?);
-            let master = read(&format!("master.{name}"));
-            state.insert(name.to_owned(), Moments { first, second, master });
+            state.insert(name.to_owned(), Moments { first, second });
         }
         Ok(Self { config, steps, state })
     }
@@ -312,7 +305,8 @@ impl ModuleVisitor for Collect<'_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = param.val().grad_remove(self.source) {
-            self.by_name.insert(self.path.name(), gradient.flatten(0, D - 1));
+            let flat: Tensor<1> = gradient.flatten(0, D - 1);
+            self.by_name.insert(self.path.name(), flat.cast(DType::F32));
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use kudos_schema::Sampling;
 
 use crate::bench::Mode;
 use crate::score::ScoreArgs;
@@ -73,6 +74,43 @@ pub struct RunArgs {
     pub overrides: Overrides,
 }
 
+/// How completions are drawn; what is not given stays as it is.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SamplingArgs {
+    /// Longest completion in tokens
+    #[arg(long)]
+    pub max_completion_length: Option<usize>,
+    /// Divides the logits; 0 is greedy
+    #[arg(long)]
+    pub temperature: Option<f64>,
+    /// Draw from the k most likely tokens; 0 is all
+    #[arg(long)]
+    pub top_k: Option<usize>,
+    /// Draw from the most likely tokens that reach this probability; 1 is all
+    #[arg(long)]
+    pub top_p: Option<f64>,
+    /// Drop tokens less likely than this share of the most likely
+    #[arg(long)]
+    pub min_p: Option<f64>,
+    /// Divide the logits of tokens already present; 1 is off
+    #[arg(long)]
+    pub repetition_penalty: Option<f64>,
+}
+
+impl SamplingArgs {
+    /// `base` with what was given.
+    pub fn on(&self, base: Sampling) -> Sampling {
+        Sampling {
+            temperature: self.temperature.unwrap_or(base.temperature),
+            top_k: self.top_k.unwrap_or(base.top_k),
+            top_p: self.top_p.unwrap_or(base.top_p),
+            min_p: self.min_p.unwrap_or(base.min_p),
+            repetition_penalty: self.repetition_penalty.unwrap_or(base.repetition_penalty),
+            max_completion_length: self.max_completion_length.unwrap_or(base.max_completion_length),
+        }
+    }
+}
+
 /// Flags that override fields of the recipe.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Overrides {
@@ -97,18 +135,9 @@ pub struct Overrides {
     /// Completions of each prompt
     #[arg(long)]
     pub num_generations: Option<usize>,
-    /// Longest completion in tokens
-    #[arg(long)]
-    pub max_completion_length: Option<usize>,
-    /// Divides the logits; 0 is greedy
-    #[arg(long)]
-    pub temperature: Option<f64>,
-    /// Draw from the k most likely tokens; 0 is all
-    #[arg(long)]
-    pub top_k: Option<usize>,
-    /// Draw from the most likely tokens that reach this probability; 1 is all
-    #[arg(long)]
-    pub top_p: Option<f64>,
+    /// How completions are drawn
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
     /// Cost of a nat of divergence from the starting policy
     #[arg(long)]
     pub beta: Option<f64>,
@@ -135,12 +164,9 @@ pub struct EvalArgs {
     /// Judge at most this many items; 0 is all
     #[arg(long, default_value_t = 0)]
     pub items: usize,
-    /// Divides the logits; 0 is greedy
-    #[arg(long, default_value_t = 0.0)]
-    pub temperature: f64,
-    /// Longest completion in tokens
-    #[arg(long, default_value_t = 64)]
-    pub max_completion_length: usize,
+    /// How completions are drawn; greedily if nothing is said
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
     /// Seed of the draws
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -167,24 +193,9 @@ pub struct SampleArgs {
     /// Completions to draw
     #[arg(long, default_value_t = 1)]
     pub num_generations: usize,
-    /// Divides the logits; 0 is greedy
-    #[arg(long, default_value_t = 1.0)]
-    pub temperature: f64,
-    /// Draw from the k most likely tokens; 0 is all
-    #[arg(long, default_value_t = 0)]
-    pub top_k: usize,
-    /// Draw from the most likely tokens that reach this probability; 1 is all
-    #[arg(long, default_value_t = 1.0)]
-    pub top_p: f64,
-    /// Drop tokens less likely than this share of the most likely
-    #[arg(long, default_value_t = 0.0)]
-    pub min_p: f64,
-    /// Divide the logits of tokens already present; 1 is off
-    #[arg(long, default_value_t = 1.0)]
-    pub repetition_penalty: f64,
-    /// Longest completion in tokens
-    #[arg(long, default_value_t = 64)]
-    pub max_completion_length: usize,
+    /// How completions are drawn
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
     /// Seed of the draws
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

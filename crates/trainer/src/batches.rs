@@ -45,16 +45,38 @@ pub fn items_of_step(seed: u64, step: usize, count: usize, n_items: usize) -> Ve
         .collect()
 }
 
-/// The starts of `count` windows of `length` tokens in a text of `n_tokens`, at step `step`.
-pub fn windows_of_step(
-    seed: u64,
-    step: usize,
-    count: usize,
-    (length, n_tokens): (usize, usize),
-) -> Vec<usize> {
-    let mut coins = coins(seed, Purpose::Data, step as u64);
-    let places = n_tokens.saturating_sub(length).max(1) as u64;
-    (0..count).map(|_| (coins.next_u64() % places) as usize).collect()
+/// The text that windows are cut from, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Windows {
+    /// The text.
+    pub tokens: Vec<u32>,
+    /// Tokens of a window.
+    pub length: usize,
+    /// Share of the windows that are one passage over and over.
+    pub repeat_share: f64,
+}
+
+impl Windows {
+    /// `count` windows at random places, for step `step`; shorter ones where the text is.
+    pub fn of_step(&self, seed: u64, step: usize, count: usize) -> Vec<Vec<u32>> {
+        let mut coins = coins(seed, Purpose::Data, step as u64);
+        let places = self.tokens.len().saturating_sub(self.length).max(1) as u64;
+        let repeated = (count as f64 * self.repeat_share).round() as usize;
+        let mut window = |index: usize| {
+            let start = (coins.next_u64() % places) as usize;
+            let end = (start + self.length).min(self.tokens.len());
+            let whole = &self.tokens[start..end];
+            if index >= repeated {
+                return whole.to_vec();
+            }
+            // Of any length, so that only what was said tells how far back to look.
+            let (shortest, longest) = (self.length / 8, self.length / 2);
+            let spread = coins.next_u64() % (longest - shortest + 1) as u64;
+            let passage = whole.iter().take((shortest + spread as usize).max(1));
+            passage.copied().cycle().take(whole.len()).collect()
+        };
+        (0..count).map(&mut window).collect()
+    }
 }
 
 #[cfg(test)]
@@ -76,11 +98,30 @@ mod tests {
         assert_ne!(whole[..7], whole[7..]);
     }
 
+    fn windows(repeat_share: f64) -> Windows {
+        Windows { tokens: (0..200).collect(), length: 32, repeat_share }
+    }
+
     #[test]
-    fn windows_lie_inside_the_text() {
+    fn windows_are_passages_of_the_text() {
         for step in 0..50 {
-            let starts = windows_of_step(1, step, 8, (10, 40));
-            assert!(starts.iter().all(|start| start + 10 <= 40));
+            for window in windows(0.0).of_step(1, step, 8) {
+                assert_eq!(window, (window[0]..window[0] + 32).collect::<Vec<u32>>());
+            }
         }
+    }
+
+    #[test]
+    fn the_share_of_windows_that_repeat_a_passage_is_the_one_asked_for() {
+        let repeats = |window: &Vec<u32>| window[16..].contains(&window[0]);
+        let window = windows(0.25).of_step(1, 0, 40);
+        assert_eq!(window.iter().filter(|window| repeats(window)).count(), 10);
+        assert!(window.iter().all(|window| window.len() == 32));
+    }
+
+    #[test]
+    fn a_text_shorter_than_a_window_is_its_window() {
+        let short = Windows { tokens: vec![4, 5, 6], length: 32, repeat_share: 0.0 };
+        assert_eq!(short.of_step(1, 0, 1), [[4, 5, 6]]);
     }
 }

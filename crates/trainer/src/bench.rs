@@ -1,4 +1,4 @@
-//! `trainer bench`: tokens per second of a training step and of generation, for `cargo xtask bench`.
+//! `trainer bench`: speed and memory of a training step and of generation, for `cargo xtask bench`.
 //!
 //! The shapes are those of `benches/peer_torch.py`: a GPT-2 layout with random weights. Prints one
 //! JSON line in the peer's form, so that the two are compared in one run.
@@ -6,16 +6,18 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
-use kudos_core::learn::{Activations, learn, training_device};
+use kudos_core::learn::{Activations, training_device};
 use kudos_core::model::{Transformer, TransformerConfig, initialize};
-use kudos_core::objective::{Aggregation, Supervised};
+use kudos_core::objective::{Aggregation, Experience, Supervised};
 use kudos_core::optim::{AdamW, AdamWConfig};
-use kudos_core::rollout::{Coins, Generation, StopTokens, generate};
+use kudos_core::rollout::{Coins, Generation, StopTokens};
 use kudos_schema::Sampling;
 use pollster::block_on;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
+
+use crate::parallel::Workers;
 
 /// What is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -26,6 +28,8 @@ pub enum Mode {
     Generate,
     /// One token at position 32 and at position 500.
     DecodeAt,
+    /// Resident memory over 2,000 training steps of a small model.
+    Memory,
 }
 
 /// One line of the benchmark.
@@ -43,14 +47,19 @@ pub struct Row {
     pub ms_at_32: Option<f64>,
     /// Milliseconds a token at position 500, in `decode-at`.
     pub ms_at_500: Option<f64>,
+    /// Resident memory in MiB after 200 steps, in `memory`.
+    pub rss_mib_early: Option<f64>,
+    /// Resident memory in MiB after 2,000 steps, in `memory`.
+    pub rss_mib_late: Option<f64>,
 }
 
-/// Times `mode` on `device` for at least `seconds` after a warm-up.
+/// Measures `mode` on `device`, for at least `seconds` after a warm-up where it is timed.
 pub fn run(mode: Mode, device: &Device, seconds: f64) -> Row {
     match mode {
         Mode::Train => train(device, seconds),
         Mode::Generate => generation(device, seconds),
         Mode::DecodeAt => decode_at(device),
+        Mode::Memory => memory(device),
     }
 }
 
@@ -68,45 +77,79 @@ fn model(context_length: usize, device: &Device) -> Transformer {
     initialize(Transformer::zeroed(&config(context_length), device), &mut coins)
 }
 
-fn random_tokens(count: usize) -> Vec<u32> {
+fn random_tokens(count: usize, vocabulary: u32) -> Vec<u32> {
     let mut coins = ChaCha8Rng::seed_from_u64(2);
-    (0..count).map(|_| coins.next_u32() % 8192).collect()
+    (0..count).map(|_| coins.next_u32() % vocabulary).collect()
+}
+
+/// A training step again and again, on the same tokens.
+struct Training {
+    model: Transformer,
+    optimizer: AdamW,
+    objective: Supervised,
+    experiences: Vec<Experience>,
+}
+
+impl Training {
+    /// On `rows` sequences of `length` tokens.
+    fn new(model: Transformer, rows: usize, length: usize) -> Self {
+        let vocabulary = model.config().vocab_size as u32;
+        let objective = Supervised { aggregation: Aggregation::TokenMean };
+        let pairs: Vec<_> = random_tokens(rows * (length + 1), vocabulary)
+            .chunks(length + 1)
+            .map(|row| (row[..1].to_vec(), row[1..].to_vec()))
+            .collect();
+        let experiences = objective.experiences(&pairs);
+        Self { model, optimizer: AdamW::new(AdamWConfig::default()), objective, experiences }
+    }
+
+    fn step(&mut self) {
+        let workers = Workers::of(&self.model.device());
+        let rows = self.experiences.len();
+        let mut learned = workers.learn(&self.model, &self.experiences, &self.objective, rows);
+        let norm = learned.gradients.clip(1.0);
+        self.model = self.optimizer.step(self.model.clone(), learned.gradients, 1e-4);
+        // Waits for the device: the last weights depend on everything before.
+        let weights = self.model.token_embedding.weight.val().without_autodiff();
+        let done = weights.narrow(0, 0, 1).sum() + norm;
+        block_on(done.into_data_async()).expect("the device answers");
+    }
 }
 
 fn train(device: &Device, seconds: f64) -> Row {
     let device = training_device(device, Activations::Keep);
-    let objective = Supervised { aggregation: Aggregation::TokenMean };
-    let pairs: Vec<_> = random_tokens(4 * 257)
-        .chunks(257)
-        .map(|row| (row[..1].to_vec(), row[1..].to_vec()))
-        .collect();
-    let experiences = objective.experiences(&pairs);
-    let mut optimizer = AdamW::new(AdamWConfig::default());
-    let mut state = Some(model(256, &device));
-    let step = move || {
-        let model = state.take().expect("put back below");
-        let mut learned = learn(&model, &experiences, &objective, 4);
-        let norm = learned.gradients.clip(1.0);
-        let model = optimizer.step(model, learned.gradients, 1e-4);
-        // Waits for the device: the last weights depend on everything before.
-        let done = model.token_embedding.weight.val().without_autodiff().narrow(0, 0, 1).sum();
-        block_on((done + norm).into_data_async()).expect("the device answers");
-        state = Some(model);
+    let mut training = Training::new(model(256, &device), 4, 256);
+    timed("train", 4 * 256, seconds, || training.step())
+}
+
+/// What is resident after 200 and after 2,000 steps: burn has leaked in long runs before.
+fn memory(device: &Device) -> Row {
+    let device = training_device(device, Activations::Keep);
+    let mut coins = ChaCha8Rng::seed_from_u64(1);
+    let config = TransformerConfig::llama(256, 64, 2, 64);
+    let model = initialize(Transformer::zeroed(&config, &device), &mut coins);
+    let mut training = Training::new(model, 8, 32);
+    let mut steps = |count: usize| {
+        (0..count).for_each(|_| training.step());
+        Some(memory_mib("VmRSS:"))
     };
-    timed("train", 4 * 256, seconds, step)
+    let (rss_mib_early, rss_mib_late) = (steps(200), steps(1800));
+    Row { rss_mib_early, rss_mib_late, ..row("memory", 0.0, 0.0) }
 }
 
 fn generation(device: &Device, seconds: f64) -> Row {
     let model = model(256, device);
-    let prompts: Vec<Vec<u32>> = random_tokens(64 * 32).chunks(32).map(<[u32]>::to_vec).collect();
+    let prompts = random_tokens(64 * 32, 8192);
+    let prompts: Vec<Vec<u32>> = prompts.chunks(32).map(<[u32]>::to_vec).collect();
     let sampling = Sampling { max_completion_length: 128, ..Sampling::default() };
     let stop = StopTokens(Vec::new());
+    let workers = Workers::of(device);
     let mut step = 0;
     let rollout = move || {
         step += 1;
         let coins = Coins::new(1, step);
         let generation = Generation { sampling: &sampling, stop: &stop, coins, first_index: 0 };
-        block_on(generate(&model, &prompts, &generation)).expect("prompts fit the context");
+        workers.generate(&model, &prompts, &generation).expect("prompts fit the context");
     };
     timed("generate", 64 * 128, seconds, rollout)
 }
@@ -117,7 +160,7 @@ fn decode_at(device: &Device) -> Row {
     let model = model(512, device);
     let mut times = Vec::new();
     for _ in 0..3 {
-        let mut cache = Cache::new(model.config(), 64, 512, device);
+        let mut cache = Cache::new(&model, 64, 512);
         for position in 0..512 {
             let start = Instant::now();
             let ids = burn::tensor::Tensor::full([64, 1], 7, device);
@@ -161,9 +204,11 @@ fn row(mode: &str, tokens_per_second: f64, cpu_tokens_per_second: f64) -> Row {
         mode: mode.to_owned(),
         tokens_per_second,
         cpu_tokens_per_second,
-        peak_rss_mib: peak_rss_mib(),
+        peak_rss_mib: memory_mib("VmHWM:"),
         ms_at_32: None,
         ms_at_500: None,
+        rss_mib_early: None,
+        rss_mib_late: None,
     }
 }
 
@@ -175,10 +220,10 @@ fn cpu_seconds() -> f64 {
     fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
-/// Largest resident memory of this process, from /proc; 0 elsewhere.
-fn peak_rss_mib() -> f64 {
+/// An amount of memory of this process, as /proc/self/status calls it; 0 elsewhere.
+fn memory_mib(key: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let line = status.lines().find(|line| line.starts_with(key));
     let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
     kib.unwrap_or(0.0) / 1024.0
 }

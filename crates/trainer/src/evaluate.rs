@@ -188,11 +188,7 @@ pub fn policy_files(model: Option<&std::path::Path>) -> Result<PolicyFiles> {
 /// # Errors
 /// Usage errors, or a failing device.
 pub fn run(args: &EvalArgs) -> Result<()> {
-    let sampling = Sampling {
-        temperature: args.temperature,
-        max_completion_length: args.max_completion_length,
-        ..Sampling::default()
-    };
+    let sampling = args.sampling.on(Sampling { temperature: 0.0, ..Sampling::default() });
     sampling.validate().map_err(|error| usage(error.to_string()))?;
     let (task, items) = match (&args.task, &args.dataset) {
         (_, Some(path)) => {
@@ -208,7 +204,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     let selected = open_device::open(&args.device)?;
     let files = policy_files(args.model.as_deref())?;
     let policy = files.load(&selected.device).map_err(|error| usage(error.to_string()))?;
-    let longest = policy.config().context_length.saturating_sub(args.max_completion_length);
+    let longest = policy.config().context_length.saturating_sub(sampling.max_completion_length);
     let items = fitting(&policy, &items, (longest, args.items))?;
     let nll = nll_nats(&policy, &items)?.context("no item has a reference that fits")?;
     let evaluation = evaluate(&policy, &items, metric.as_ref(), (&sampling, args.seed))?;

@@ -62,6 +62,7 @@ fn train(args: &RunArgs, stage: Option<Stage>) -> Result<()> {
     let interrupt = Interrupt::install()?;
     let plan = Plan::new(args, stage, interrupt)?;
     let selected = open_device::open(&args.device)?;
+    plan.fits(&selected)?;
     match plan.recipe.stage {
         Stage::Pretrain | Stage::Sft => supervised::run(&plan, &selected),
         Stage::Reinforce => reinforce::run(&plan, &selected),

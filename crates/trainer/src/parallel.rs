@@ -1,9 +1,11 @@
 //! Work on the CPU device by several threads, part by part, results in order.
 //!
 //! The CPU device spreads large matrix products over its cores but little else. A batch falls into
-//! independent parts, so each thread takes one. A GPU gets all its work from one thread. Results
-//! depend on the number of workers only by the rounding of sums, never by which thread is faster.
+//! independent parts, so each thread takes one, and keeps to itself: a product that one worker spread
+//! would wait for the others. A GPU gets all its work from one thread. Results depend on the number of
+//! workers only by the rounding of sums, never by which thread is faster.
 
+use std::sync::OnceLock;
 use std::thread;
 
 use anyhow::Result;
@@ -14,6 +16,7 @@ use kudos_core::model::Transformer;
 use kudos_core::objective::{Experience, Objective};
 use kudos_core::rollout::{GenerateError, Generation, Rollout, generate};
 use pollster::block_on;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// How many threads share a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +35,8 @@ impl Workers {
     }
 
     /// The gradient of a batch. Every worker tracks leaves of its own: burn 0.22.1 locks up when two
-    /// threads go backward through graphs that share a leaf.
+    /// threads go backward through graphs that share a leaf. With dropout one thread does it all, since
+    /// the device has one generator, and the order of its draws must not depend on who is faster.
     pub fn learn(
         self,
         model: &Transformer,
@@ -40,9 +44,10 @@ impl Workers {
         objective: &dyn Objective,
         micro_batch_size: usize,
     ) -> Learned {
+        let workers = if model.config().dropout > 0.0 { 1 } else { self.0 };
         // Interleaved, so that workers get sequences of like lengths when these are sorted.
-        let parts: Vec<Vec<Experience>> = (0..self.0.min(experiences.len()))
-            .map(|worker| experiences.iter().skip(worker).step_by(self.0).cloned().collect())
+        let parts: Vec<Vec<Experience>> = (0..workers.min(experiences.len()))
+            .map(|worker| experiences.iter().skip(worker).step_by(workers).cloned().collect())
             .collect();
         let work: Vec<_> =
             parts.into_iter().map(|part| (model.clone().fork(&model.device()), part)).collect();
@@ -97,16 +102,31 @@ fn is_cpu(device: &Device) -> bool {
     *device == Device::flex() || *device == Device::flex().autodiff()
 }
 
-/// Does the work of every part, the first on this thread.
+/// Does the work of every part on a thread of its own; a single part has the whole device.
 fn run<T: Sync, R: Send>(parts: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let Some((first, others)) = parts.split_first() else { return Vec::new() };
+    if let [part] = parts {
+        return vec![work(part)];
+    }
+    let work = &work;
     thread::scope(|scope| {
-        let handles: Vec<_> = others.iter().map(|part| scope.spawn(|| work(part))).collect();
-        let mut results = vec![work(first)];
-        for handle in handles {
+        let pools = pools(parts.len()).iter().zip(parts);
+        let start = |(pool, part): (&'static ThreadPool, _)| {
+            scope.spawn(move || pool.install(|| work(part)))
+        };
+        let handles: Vec<_> = pools.map(start).collect();
+        let join = |handle: thread::ScopedJoinHandle<'_, R>| {
             // A worker's panic is this program's panic: there is nothing to save.
-            results.push(handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        results
+            handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        handles.into_iter().map(join).collect()
     })
+}
+
+/// Pools of one thread each, at least `count`, kept for the whole program with what they allocated.
+fn pools(count: usize) -> &'static [ThreadPool] {
+    static POOLS: OnceLock<Vec<ThreadPool>> = OnceLock::new();
+    let alone = || ThreadPoolBuilder::new().num_threads(1).build().expect("the system has threads");
+    let pools = POOLS.get_or_init(|| (0..crate::device::flex_threads()).map(|_| alone()).collect());
+    assert!(count <= pools.len(), "one part a thread of the CPU device");
+    pools
 }

@@ -7,8 +7,9 @@ use kudos_core::objective::{Aggregation, Baseline, KlCoefficient};
 use kudos_core::reward::{Mix, RewardSpec, reward};
 
 use crate::args::{Overrides, RunArgs};
+use crate::device::Selected;
 use crate::interrupt::Interrupt;
-use crate::recipe::{Precision, Recipe, Stage};
+use crate::recipe::{Recipe, Stage};
 use crate::store::RECIPE;
 use crate::usage::usage;
 
@@ -57,6 +58,20 @@ impl Plan {
         validate(&recipe)?;
         let output_dir = args.output_dir.clone().unwrap_or_else(|| default_output(&recipe, args));
         Ok(Self { recipe, output_dir, resume: args.resume, interrupt })
+    }
+
+    /// Checks what depends on the device.
+    ///
+    /// # Errors
+    /// If the device lacks the recipe's number type.
+    pub fn fits(&self, selected: &Selected) -> Result<()> {
+        let dtype = self.recipe.optimizer.precision.dtype();
+        if selected.device.supports_dtype(dtype) {
+            return Ok(());
+        }
+        let name = dtype.name();
+        let device = &selected.name;
+        Err(usage(format!("optimizer.precision is {name}, which {device} lacks: take f32")))
     }
 
     /// The recipe as resolved, in TOML.
@@ -157,10 +172,7 @@ fn apply(recipe: &mut Recipe, flags: &Overrides) {
     set(&mut recipe.optimizer.learning_rate, &flags.learning_rate);
     set(&mut recipe.batch.num_generations, &flags.num_generations);
     set(&mut recipe.batch.gradient_accumulation_steps, &flags.gradient_accumulation_steps);
-    set(&mut recipe.sampling.max_completion_length, &flags.max_completion_length);
-    set(&mut recipe.sampling.temperature, &flags.temperature);
-    set(&mut recipe.sampling.top_k, &flags.top_k);
-    set(&mut recipe.sampling.top_p, &flags.top_p);
+    recipe.sampling = flags.sampling.on(recipe.sampling.clone());
     if let Some(beta) = flags.beta {
         recipe.objective.kl_coefficient = KlCoefficient::Fixed(beta);
     }
@@ -183,12 +195,12 @@ fn validate(recipe: &Recipe) -> Result<()> {
     if !(rate.is_finite() && rate > 0.0) {
         return Err(usage(format!("learning_rate is {rate}: it must be above 0")));
     }
+    if !(0.0..=1.0).contains(&recipe.data.repeat_share) {
+        return Err(usage("data.repeat_share is a share: give a number from 0 to 1"));
+    }
     let norm = recipe.optimizer.max_grad_norm;
     if norm.is_nan() || norm <= 0.0 {
         return Err(usage("max_grad_norm must be above 0; a large value switches clipping off"));
-    }
-    if recipe.optimizer.precision != Precision::F32 {
-        return Err(usage("optimizer.precision: only f32 is supported so far"));
     }
     recipe.sampling.validate().map_err(|error| usage(format!("sampling.{error}")))?;
     recipe

@@ -157,7 +157,7 @@ impl Policy {
         let special = SpecialTokens { pad: self.tokenizer.pad_id(), end: self.tokenizer.end_id() };
         let config = self.config();
         Ok(PolicyFiles {
-            config: config_to_json(config, special)?,
+            config: config_to_json(config, special, stored_as)?,
             weights: block_on(write_weights(&self.model, stored_as))?,
             tokenizer: self.tokenizer.to_json(),
             tokenizer_config: self.template.to_tokenizer_config(config.context_length),

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use burn::tensor::DType;
 use kudos_core::learn::Activations;
 use kudos_core::model::TransformerConfig;
+use kudos_core::model::hugging_face::StoredAs;
 use kudos_core::objective::PolicyGradient;
 use kudos_core::optim::{AdamWConfig, Decay};
 use kudos_schema::Sampling;
@@ -54,7 +56,7 @@ pub enum Stage {
 }
 
 /// Where items come from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataRecipe {
     /// Names of built-in tasks; several only in `sft`. Unused in `pretrain`.
@@ -63,6 +65,9 @@ pub struct DataRecipe {
     pub dataset: Option<PathBuf>,
     /// Prompts longer than this many tokens are left out.
     pub max_prompt_length: usize,
+    /// Share of the windows of text in `pretrain` that are one passage over and over, which teaches
+    /// to copy: names, numbers, what was said before.
+    pub repeat_share: f64,
 }
 
 /// How many sequences a step learns from.
@@ -135,6 +140,17 @@ pub enum Precision {
     Bf16,
 }
 
+impl Precision {
+    /// As the tensor library calls it.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F16 => DType::F16,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+}
+
 /// One reward and its share.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -163,6 +179,8 @@ pub struct WatchRecipe {
     pub save_every: usize,
     /// Checkpoints kept, beside the best.
     pub keep: usize,
+    /// Number type of the weights in the final `model/` folder.
+    pub model_dtype: StoredAs,
 }
 
 impl Default for Recipe {
@@ -186,7 +204,7 @@ impl Default for Recipe {
 
 impl Default for DataRecipe {
     fn default() -> Self {
-        Self { tasks: Vec::new(), dataset: None, max_prompt_length: 192 }
+        Self { tasks: Vec::new(), dataset: None, max_prompt_length: 192, repeat_share: 0.0 }
     }
 }
 
@@ -239,7 +257,14 @@ impl Default for RewardRecipe {
 
 impl Default for WatchRecipe {
     fn default() -> Self {
-        Self { eval_items: 400, eval_every: 0, validation_items: 100, save_every: 50, keep: 2 }
+        Self {
+            eval_items: 400,
+            eval_every: 0,
+            validation_items: 100,
+            save_every: 50,
+            keep: 2,
+            model_dtype: StoredAs::F32,
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::parallel::Workers;
 use crate::plan::Plan;
 use crate::policy::Policy;
 use crate::recipe::Recipe;
-use crate::session::{Session, StepNumbers, frozen, seed_device};
+use crate::session::{Session, StepNumbers, frozen, seed_device, working};
 use crate::summary::{self, Finished};
 use crate::supervised::{number, schedule};
 use crate::usage::usage;
@@ -96,7 +96,9 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
         }
     }
     let after = Policy { model: frozen(&policy.model), ..policy.clone() };
-    let (before_eval, after_eval) = summary::compare(recipe, &before, &after, &held_out)?;
+    let policies = (&before, &after);
+    let (before_eval, after_eval) =
+        summary::compare(recipe, setting.metric.as_ref(), policies, &held_out)?;
     summary::write(
         session,
         &Finished {
@@ -135,7 +137,7 @@ impl<'a> Setting<'a> {
             train,
             rewards: plan.rewards()?,
             metric: metric(&task.name)?,
-            reference: before.model.clone(),
+            reference: working(&before.model, recipe.optimizer.precision),
             schedule: schedule(recipe),
             plan,
         })
@@ -182,8 +184,10 @@ fn step(
             .into_iter()
             .map(|item| &setting.train[item])
             .collect();
-    let workers = Workers::of(&policy.model.device());
-    let rewarded = rollout(setting, policy, &items, index)?;
+    let model = working(&policy.model, recipe.optimizer.precision);
+    let workers = Workers::of(&model.device());
+    let drawing = Policy { model: frozen(&model), ..policy.clone() };
+    let rewarded = rollout(setting, &drawing, &items, index)?;
     let reference = if recipe.objective.needs_reference() {
         let pairs = pairs(&rewarded.rollout);
         let temperature = recipe.objective.temperature;
@@ -199,12 +203,8 @@ fn step(
     seed_device(&policy.model.device(), recipe.seed, index);
     prepared.experiences.sort_by_key(|one| one.prompt.len() + one.completion.len());
     let objective = recipe.objective.at(beta);
-    let mut learned = workers.learn(
-        &policy.model,
-        &prepared.experiences,
-        &objective,
-        recipe.batch.micro_batch_size,
-    );
+    let micro_batch_size = recipe.batch.micro_batch_size;
+    let mut learned = workers.learn(&model, &prepared.experiences, &objective, micro_batch_size);
     let norm = learned.gradients.clip(recipe.optimizer.max_grad_norm);
     let learning_rate = setting.schedule.learning_rate(index);
     policy.model = optimizer.step(policy.model.clone(), learned.gradients, learning_rate);
@@ -229,6 +229,7 @@ fn step(
         headline: ("reward", reward),
         figures: vec![("kl", prepared.kl_nats), ("entropy", entropy)],
         others,
+        batch: items.iter().map(|item| format!("`{}`", item.0.id)).collect(),
         tokens,
         seconds: start.elapsed().as_secs_f64(),
     })
@@ -249,7 +250,7 @@ fn rollout(
     let coins = Coins::new(recipe.seed, step as u64);
     let generation = Generation { sampling: &recipe.sampling, stop: &stop, coins, first_index: 0 };
     let workers = Workers::of(&policy.model.device());
-    let rollout = workers.generate(&frozen(&policy.model), &prompts, &generation)?;
+    let rollout = workers.generate(&policy.model, &prompts, &generation)?;
     let texts: Vec<String> =
         rollout.completions.iter().map(|ids| policy.tokenizer.decode(ids)).collect();
     let mut totals = Vec::with_capacity(texts.len());

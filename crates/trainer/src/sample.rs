@@ -17,14 +17,7 @@ use crate::{open_device, output};
 /// # Errors
 /// Usage errors, or a failing device.
 pub fn run(args: &SampleArgs) -> Result<()> {
-    let sampling = Sampling {
-        temperature: args.temperature,
-        top_k: args.top_k,
-        top_p: args.top_p,
-        min_p: args.min_p,
-        repetition_penalty: args.repetition_penalty,
-        max_completion_length: args.max_completion_length,
-    };
+    let sampling = args.sampling.on(Sampling::default());
     sampling.validate().map_err(|error| usage(error.to_string()))?;
     let selected = open_device::open(&args.device)?;
     let files = policy_files(args.model.as_deref())?;

@@ -223,7 +223,7 @@ fn cached_logits(model: &Transformer) -> Vec<f32> {
     let prompts = [&ROWS[0][..cut[0]], &ROWS[1][..cut[1]]];
     let prompts = Tokens::new(&prompts, PaddingSide::Left, &device);
     let longest = prompts.ids.dims()[1];
-    let mut cache = Cache::new(model.config(), ROWS.len(), longest + DECODED, &device);
+    let mut cache = Cache::new(model, ROWS.len(), longest + DECODED);
     let hidden = model.hidden_cached(&prompts, &mut cache).narrow(1, longest - 1, 1);
     let mut steps = vec![model.logits(hidden)];
     for step in 0..DECODED {

@@ -9,8 +9,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use kudos_core::model::Transformer;
 use kudos_core::model::hugging_face::StoredAs;
+use kudos_core::model::{Transformer, cast};
 use kudos_core::objective::PolicyGradientState;
 use kudos_core::optim::{AdamW, AdamWConfig};
 use pollster::block_on;
@@ -21,6 +21,7 @@ use crate::journal::{EventWriter, Journal, Mark, SampleRow, host_name};
 use crate::plan::Plan;
 use crate::policy::{Policy, PolicyFiles};
 use crate::progress::{Display, Progress, StepReport};
+use crate::recipe::Precision;
 use crate::store::{Checkpoints, FillError, RunDirectory};
 use crate::usage::usage;
 
@@ -28,6 +29,9 @@ use crate::usage::usage;
 const STATE: &str = "state.json";
 /// The optimizer's state in a checkpoint.
 const OPTIMIZER: &str = "optimizer.safetensors";
+
+/// Items of a batch that an error names.
+const LISTED: usize = 8;
 
 /// What a run knows beside weights and optimizer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,6 +83,8 @@ pub struct StepNumbers {
     pub figures: Vec<(&'static str, f64)>,
     /// What only the journal takes.
     pub others: Vec<(String, f64)>,
+    /// What the step learned from, by name or number, for the error that stops a run.
+    pub batch: Vec<String>,
     /// Tokens handled in this step.
     pub tokens: usize,
     /// Wall-clock seconds of this step.
@@ -156,8 +162,8 @@ impl Session {
     /// Writes a finished step into the journal and shows it; counts it.
     ///
     /// # Errors
-    /// If a number is not finite, with the step and the last good checkpoint named, or the disk
-    /// is full.
+    /// If a number is not finite, with the step, the batch and the last good checkpoint named, or
+    /// the disk is full.
     pub fn record(&mut self, numbers: &StepNumbers) -> Result<()> {
         let step = self.state.step + 1;
         let metrics = numbers.all();
@@ -167,8 +173,9 @@ impl Session {
                 None => "there is none yet".to_owned(),
             };
             anyhow::bail!(
-                "{name} is {value} at step {step}; the last good checkpoint: {last}; \
-                 lower learning_rate or max_grad_norm and resume from it"
+                "{name} is {value} at step {step}, learning from {}; the last good checkpoint: \
+                 {last}; lower learning_rate or max_grad_norm and resume from it",
+                listed(&numbers.batch)
             );
         }
         self.state.step = step;
@@ -247,6 +254,15 @@ fn read_checkpoint(path: &Path, plan: &Plan, device: &Device) -> Result<(State, 
     Ok((state, Resumed { files: PolicyFiles::read(&path.join("model"))?, optimizer }))
 }
 
+/// The first few names, and how many more there are.
+fn listed(names: &[String]) -> String {
+    let shown = names.len().min(LISTED);
+    match names.len() - shown {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names[..shown].join(", ")),
+    }
+}
+
 fn unix_seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
@@ -256,6 +272,14 @@ pub fn seed_device(device: &Device, seed: u64, step: usize) {
     use rand::Rng;
     let mut coins = crate::batches::coins(seed, crate::batches::Purpose::Device, step as u64);
     device.seed(coins.next_u64());
+}
+
+/// The copy of `model` that a step computes with, in the recipe's number type.
+pub fn working(model: &Transformer, precision: Precision) -> Transformer {
+    match precision {
+        Precision::F32 => model.clone(),
+        Precision::F16 | Precision::Bf16 => cast(model.clone(), precision.dtype()),
+    }
 }
 
 /// A trained copy of `model` for reading only, without autodiff.

@@ -1,7 +1,7 @@
 //! The end of a reinforcement run: the held-out table, samples side by side, result.json, the report.
 
 use anyhow::Result;
-use kudos_core::model::hugging_face::StoredAs;
+use kudos_core::reward::Reward;
 use kudos_core::task::Item;
 use kudos_schema::{Estimate, RunResult};
 
@@ -10,7 +10,7 @@ use crate::evaluate::{Evaluation, metric_of};
 use crate::journal::{METRICS, read_metrics, series};
 use crate::policy::Policy;
 use crate::recipe::Recipe;
-use crate::reinforce::{draw, greedy, metric};
+use crate::reinforce::{draw, greedy};
 use crate::report::{self, Better, Chart, HeldOut, Report, SamplePair, Scored, Series, curve_svg};
 use crate::session::Session;
 use crate::store::{write_file, write_folder};
@@ -53,16 +53,14 @@ pub struct Finished<'a> {
 /// If the device fails.
 pub fn compare(
     recipe: &Recipe,
-    before: &Policy,
-    after: &Policy,
+    metric: &dyn Reward,
+    (before, after): (&Policy, &Policy),
     items: &[(Item, Vec<u32>)],
 ) -> Result<(Looks, Looks)> {
-    let name = recipe.data.tasks.first().map_or("", String::as_str);
-    let metric = metric(name)?;
     let look = |policy: &Policy| -> Result<Looks> {
         Ok(Looks {
-            drawn: draw(policy, items, metric.as_ref(), recipe)?,
-            greedy: greedy(policy, items, metric.as_ref(), recipe)?,
+            drawn: draw(policy, items, metric, recipe)?,
+            greedy: greedy(policy, items, metric, recipe)?,
         })
     };
     Ok((look(before)?, look(after)?))
@@ -79,7 +77,7 @@ pub fn write(session: Session, finished: &Finished<'_>) -> Result<()> {
         held_out(&format!("{name}, drawn"), &before.drawn, &after.drawn, recipe.seed)?,
         held_out(&format!("{name}, greedy"), &before.greedy, &after.greedy, recipe.seed)?,
     ];
-    let files = policy.files(StoredAs::F32)?;
+    let files = policy.files(recipe.watch.model_dtype)?;
     let (state, seconds) = (session.state.clone(), session.seconds());
     let directory = session.finish();
     let folder = directory.path().to_owned();

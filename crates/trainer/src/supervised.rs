@@ -5,7 +5,6 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor};
 use kudos_core::learn::training_device;
-use kudos_core::model::hugging_face::StoredAs;
 use kudos_core::model::{Transformer, initialize, parameters};
 use kudos_core::objective::{Aggregation, Supervised};
 use kudos_core::optim::{AdamW, Schedule};
@@ -14,7 +13,7 @@ use kudos_core::text::chat::ChatTemplate;
 use kudos_core::text::tokenizer::Tokenizer;
 use pollster::block_on;
 
-use crate::batches::{Purpose, coins, items_of_step, windows_of_step};
+use crate::batches::{Purpose, Windows, coins, items_of_step};
 use crate::device::Selected;
 use crate::evaluate::{self, policy_files};
 use crate::journal::{METRICS, read_metrics, series};
@@ -23,7 +22,7 @@ use crate::plan::Plan;
 use crate::policy::Policy;
 use crate::recipe::{Recipe, Stage};
 use crate::report::{Series, curve_svg};
-use crate::session::{Session, StepNumbers, frozen, seed_device};
+use crate::session::{Session, StepNumbers, frozen, seed_device, working};
 use crate::store::{write_file, write_folder};
 use crate::usage::usage;
 use crate::{data, output};
@@ -34,26 +33,39 @@ type Encoded = Vec<(Item, Vec<u32>)>;
 /// What the examples of a step are cut from.
 enum Examples {
     /// One long text; an example is a window of it.
-    Text { tokens: Vec<u32>, window: usize },
+    Text(Windows),
     /// Prompts with references.
     Pairs(Vec<(Vec<u32>, Vec<u32>)>),
 }
 
 impl Examples {
-    /// The examples of one gradient, shortest first so that micro-batches are padded little.
-    fn of_step(&self, recipe: &Recipe, step: usize) -> Vec<(Vec<u32>, Vec<u32>)> {
-        let count = recipe.batch.prompts * recipe.batch.gradient_accumulation_steps;
-        let mut examples: Vec<(Vec<u32>, Vec<u32>)> = match self {
-            Self::Text { tokens, window } => {
-                let places = (*window + 1, tokens.len());
-                windows_of_step(recipe.seed, step, count, places)
+    /// How many a step takes.
+    fn count(recipe: &Recipe) -> usize {
+        recipe.batch.prompts * recipe.batch.gradient_accumulation_steps
+    }
+
+    /// What the examples of a step are called.
+    fn names(&self, recipe: &Recipe, step: usize) -> Vec<String> {
+        match self {
+            Self::Text(_) => vec![format!("the windows of step {step}")],
+            Self::Pairs(pairs) => {
+                items_of_step(recipe.seed, step, Self::count(recipe), pairs.len())
                     .into_iter()
-                    .map(|start| {
-                        let end = (start + window + 1).min(tokens.len());
-                        (tokens[start..=start].to_vec(), tokens[start + 1..end].to_vec())
-                    })
+                    .map(|index| format!("training item {index}"))
                     .collect()
             }
+        }
+    }
+
+    /// The examples of one gradient, shortest first so that micro-batches are padded little.
+    fn of_step(&self, recipe: &Recipe, step: usize) -> Vec<(Vec<u32>, Vec<u32>)> {
+        let count = Self::count(recipe);
+        let mut examples: Vec<(Vec<u32>, Vec<u32>)> = match self {
+            Self::Text(windows) => windows
+                .of_step(recipe.seed, step, count)
+                .into_iter()
+                .map(|window| (window[..1].to_vec(), window[1..].to_vec()))
+                .collect(),
             Self::Pairs(pairs) => items_of_step(recipe.seed, step, count, pairs.len())
                 .into_iter()
                 .map(|index| pairs[index].clone())
@@ -114,7 +126,7 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
         }
     }
     let directory = session.finish();
-    let files = policy.files(StoredAs::F32)?;
+    let files = policy.files(recipe.watch.model_dtype)?;
     let folder = directory.path();
     write_folder(&folder.join("model"), |folder| files.write(folder))?;
     let points = series(&read_metrics(&folder.join(METRICS))?, "loss");
@@ -146,9 +158,10 @@ fn learn_step(
     let experiences = objective.experiences(&examples.of_step(recipe, step));
     let tokens = experiences.iter().map(|one| one.completion.len()).sum();
     seed_device(&policy.model.device(), recipe.seed, step);
-    let workers = Workers::of(&policy.model.device());
+    let model = working(&policy.model, recipe.optimizer.precision);
+    let workers = Workers::of(&model.device());
     let mut learned =
-        workers.learn(&policy.model, &experiences, &objective, recipe.batch.micro_batch_size);
+        workers.learn(&model, &experiences, &objective, recipe.batch.micro_batch_size);
     let norm = learned.gradients.clip(recipe.optimizer.max_grad_norm);
     let learning_rate = schedule.learning_rate(step);
     let model = policy.model.clone();
@@ -157,6 +170,7 @@ fn learn_step(
         headline: ("loss", number(learned.loss)?),
         figures: vec![("grad_norm", number(norm)?), ("learning_rate", learning_rate)],
         others: vec![("num_tokens".to_owned(), tokens as f64)],
+        batch: examples.names(recipe, step),
         tokens,
         seconds: start.elapsed().as_secs_f64(),
     })
@@ -193,12 +207,13 @@ fn prepare(
             let policy = new_policy(recipe, &documents, device)?;
             let tokens = one_text(&policy.tokenizer, &documents);
             let context = recipe.architecture.context_length;
-            let window = match recipe.batch.max_length {
-                0 => context - 1,
-                length => length.min(context - 1),
+            let length = match recipe.batch.max_length {
+                0 => context,
+                length => length.min(context),
             };
+            let windows = Windows { tokens, length, repeat_share: recipe.data.repeat_share };
             let held_out = evenly(&policy, &validation, recipe)?;
-            Ok((policy, Examples::Text { tokens, window }, held_out))
+            Ok((policy, Examples::Text(windows), held_out))
         }
         Stage::Sft | Stage::Reinforce => {
             let files = policy_files(recipe.model.as_deref())?;

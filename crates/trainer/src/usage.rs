@@ -1,6 +1,8 @@
-//! Errors of the person's making, which end the program with exit code 2.
+//! Errors that the person can mend before trying again, which end the program with exit code 2.
 
 use std::fmt;
+
+use crate::store::is_full_disk;
 
 /// Wrong usage or input: one clear line with a remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +21,9 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Usage(message.into()))
 }
 
-/// The exit code of an error: 2 for usage, 1 for a failed run.
+/// The exit code of an error: 2 for usage and a full disk, 1 for a failed run.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.chain().any(|cause| cause.is::<Usage>()) { 2 } else { 1 }
+    let mendable =
+        |cause: &(dyn std::error::Error + 'static)| cause.is::<Usage>() || is_full_disk(cause);
+    if error.chain().any(mendable) { 2 } else { 1 }
 }

@@ -299,6 +299,89 @@ fn bad_input_is_one_line_with_a_remedy_and_exit_code_2() {
 }
 
 #[test]
+fn a_loss_that_is_not_finite_stops_the_run_and_names_step_batch_and_checkpoint() {
+    let toy = Toy::new();
+    let output = toy.reinforce("out", &["--learning-rate", "1e30"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    let last = error.lines().last().unwrap();
+    for part in ["at step ", "learning from `", "checkpoints", "lower learning_rate"] {
+        assert!(last.contains(part), "{part} in {last}");
+    }
+    assert!(!toy.path("out/model").exists() && !toy.path("out/result.json").exists());
+}
+
+/// A disk of its own for one run, in a mount namespace: it fills up, is given room, and the run goes on.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_meets_a_full_disk_says_so_and_continues_when_there_is_room() {
+    const SCRIPT: &str = "mkdir disk && mount -t tmpfs -o size=3m tmpfs disk \
+        && head -c 1600k /dev/zero > disk/filler || exit 70; \
+        \"$@\" 2> error; echo \"code $?\"; tail -n 1 error; ls -A disk/out/checkpoints; \
+        rm disk/filler; \"$@\" --resume > /dev/null; echo \"code $?\"; \
+        mkdir kept && cp -r disk/out/. kept";
+    let toy = Toy::new();
+    stdout(&toy.reinforce("whole", &[]));
+    let output = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh"])
+        .args([env!("CARGO_BIN_EXE_trainer"), "reinforce", "--config", "recipe.toml"])
+        .args(["--device", "flex", "--output-dir", "disk/out"])
+        .current_dir(toy.folder.path())
+        .output()
+        .expect("unshare is part of util-linux");
+    let shown = stdout(&output);
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(lines[0] == "code 2" && lines[lines.len() - 1] == "code 0", "{shown}");
+    assert!(lines[1].contains("the disk is full") && lines[1].contains("--resume"), "{shown}");
+    let names = &lines[2..lines.len() - 1];
+    assert!(!names.is_empty(), "a checkpoint was written before the disk was full");
+    assert!(names.iter().all(|name| !name.starts_with('.')), "something half written: {shown}");
+    assert_eq!(outcome(&toy.path("whole")), outcome(&toy.path("kept")));
+}
+
+#[test]
+fn accumulation_and_micro_batches_leave_the_run_as_it_is() {
+    let toy = Toy::new();
+    let rows = |output: &str| -> Vec<Value> {
+        let text = fs::read_to_string(toy.path(output).join("metrics.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    stdout(&toy.reinforce("whole", &["--learning-rate", "1e-3"]));
+    let whole = rows("whole");
+    assert_ne!(whole[0]["reward"], whole[STEPS - 1]["reward"]);
+    let changes = [
+        ("accumulated", "prompts = 4", "prompts = 2\ngradient_accumulation_steps = 2"),
+        ("micro", "prompts = 4", "prompts = 4\nmicro_batch_size = 3"),
+    ];
+    for (name, old, new) in changes {
+        fs::write(toy.path("changed.toml"), toy.recipe().replace(old, new)).unwrap();
+        let arguments =
+            ["reinforce", "--config", "changed.toml", "--device", "flex", "--output-dir", name];
+        stdout(&toy.run(&[&arguments[..], &["--learning-rate", "1e-3"]].concat()));
+        for (ours, theirs) in rows(name).iter().zip(&whole) {
+            assert_eq!(ours["reward"], theirs["reward"], "{name}: the same completions are drawn");
+            for metric in ["loss", "grad_norm", "kl", "entropy"] {
+                let (a, b) = (ours[metric].as_f64().unwrap(), theirs[metric].as_f64().unwrap());
+                assert!((a - b).abs() < 1e-4 * b.abs().max(1.0), "{name} {metric}: {a} {b}");
+            }
+        }
+    }
+}
+
+#[test]
+fn half_precision_trains_where_the_device_has_it() {
+    let toy = Toy::new();
+    for precision in ["f16", "bf16"] {
+        let recipe = toy.recipe().replace("[optimizer]", "[optimizer]\nprecision = 'PRECISION'");
+        fs::write(toy.path("half.toml"), recipe.replace("PRECISION", precision)).unwrap();
+        let arguments =
+            ["reinforce", "--config", "half.toml", "--device", "flex", "--output-dir", precision];
+        stdout(&toy.run(&arguments));
+        assert!(toy.path(precision).join("result.json").is_file());
+    }
+}
+
+#[test]
 fn a_directory_with_another_run_is_left_alone() {
     let toy = Toy::new();
     stdout(&toy.reinforce("out", &[]));

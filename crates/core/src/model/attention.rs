@@ -3,9 +3,9 @@
 //! Source: Vaswani et al. 2017; Ainslie et al. 2023 for grouped queries.
 
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
+use burn::nn::{Dropout, DropoutConfig, Initializer, Linear, LinearConfig};
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Bool, Device, Tensor, activation, module};
+use burn::tensor::{Bool, Device, Int, Tensor, activation, module};
 
 use super::cache::LayerCache;
 use super::config::TransformerConfig;
@@ -47,6 +47,14 @@ impl Visibility {
         Self { hidden, bias }
     }
 
+    /// The same for these sequences only. `[B]`
+    pub(super) fn select(self, rows: &Tensor<1, Int>) -> Self {
+        Self {
+            hidden: self.hidden.select(0, rows.clone()),
+            bias: self.bias.select(0, rows.clone()),
+        }
+    }
+
     /// The same for the first `length` keys only.
     pub(super) fn narrow(&self, length: usize) -> Self {
         Self {
@@ -57,10 +65,11 @@ impl Visibility {
 }
 
 impl Attention {
-    /// Projections with burn's default initialization; `Transformer::init` draws them anew.
+    /// Projections of zeros.
     pub(super) fn init(config: &TransformerConfig, device: &Device) -> Self {
         let linear = |input, output| {
-            LinearConfig::new(input, output).with_bias(config.attention_bias).init(device)
+            let config = LinearConfig::new(input, output).with_bias(config.attention_bias);
+            config.with_initializer(Initializer::Zeros).init(device)
         };
         let d_queries = config.n_heads * config.d_head;
         let d_keys = config.n_kv_heads * config.d_head;

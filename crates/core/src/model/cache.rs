@@ -1,12 +1,13 @@
 //! The preallocated key-value cache: decoding writes in place and never copies the past.
 //!
 //! Each layer owns two tensors of the full capacity. Writing a step is a `slice_assign` on a tensor
-//! that nobody else holds, which every burn device does in place; reading the past is a view.
+//! that nobody else holds, which every burn device does in place; reading the past is a view. Only when
+//! half of the sequences have ended is the other half copied to go on alone.
 
-use burn::tensor::{Bool, Device, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 
 use super::attention::Visibility;
-use super::config::TransformerConfig;
+use super::transformer::Transformer;
 
 /// Keys and values of all layers for the positions decoded so far.
 #[derive(Debug, Clone)]
@@ -28,13 +29,15 @@ pub struct LayerCache {
 }
 
 impl Cache {
-    /// Room for `capacity` positions of `batch` sequences. All memory is taken here.
-    pub fn new(config: &TransformerConfig, batch: usize, capacity: usize, device: &Device) -> Self {
+    /// Room for `capacity` positions of `batch` sequences of `model`. All memory is taken here.
+    pub fn new(model: &Transformer, batch: usize, capacity: usize) -> Self {
+        let config = model.config();
+        let options = (&model.device(), model.dtype());
         let shape = [batch, config.n_kv_heads, capacity, config.d_head];
         let layers = (0..config.n_layers)
             .map(|_| LayerCache {
-                key: Tensor::zeros(shape, device),
-                value: Tensor::zeros(shape, device),
+                key: Tensor::zeros(shape, options),
+                value: Tensor::zeros(shape, options),
             })
             .collect();
         Self { layers, length: 0, capacity, seen: None }
@@ -73,6 +76,15 @@ impl Cache {
     /// What one new query sees of the first `length` positions; none when it sees all.
     pub(super) fn visibility(&self, length: usize) -> Option<Visibility> {
         self.seen.as_ref().map(|seen| seen.narrow(length))
+    }
+
+    /// Goes on with these sequences alone. `[B]`
+    pub(crate) fn select(&mut self, rows: &Tensor<1, Int>) {
+        for layer in &mut self.layers {
+            layer.key.inplace(|key| key.select(0, rows.clone()));
+            layer.value.inplace(|value| value.select(0, rows.clone()));
+        }
+        self.seen = self.seen.take().map(|seen| seen.select(rows));
     }
 
     pub(super) fn advance(&mut self, positions: usize) {

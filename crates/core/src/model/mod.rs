@@ -23,7 +23,7 @@ pub use config::{
 };
 pub use feed_forward::FeedForward;
 pub use norm::Norm;
-pub use parameters::initialize;
+pub use parameters::{cast, initialize};
 pub use rotary::{Rotary, Rotation};
 pub use tokens::{PaddingSide, Tokens};
 pub use transformer::Transformer;

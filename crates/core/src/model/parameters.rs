@@ -42,11 +42,6 @@ pub fn initialize(model: Transformer, coins: &mut impl Rng) -> Transformer {
     model.map(&mut Initialize { path: Path::default(), coins, residual_scale })
 }
 
-/// Every matrix zero, every gain one, every bias zero.
-pub(super) fn zeroed(model: Transformer) -> Transformer {
-    model.map(&mut Zeroed { path: Path::default() })
-}
-
 /// Number of trained values.
 pub fn count(model: &Transformer) -> usize {
     let mut counter = Count(0);
@@ -87,28 +82,6 @@ impl<R: Rng> ModuleMapper for Initialize<'_, R> {
                 .map(|_| (normal(self.coins) * deviation) as f32)
                 .collect();
             replace(tensor, TensorData::new(values, shape))
-        })
-    }
-}
-
-struct Zeroed {
-    path: Path,
-}
-
-impl ModuleMapper for Zeroed {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let gain = self.path.name().ends_with("gamma");
-        param.map(|tensor| {
-            let blank = if gain { tensor.ones_like() } else { tensor.zeros_like() };
-            blank.set_require_grad(tensor.is_require_grad())
         })
     }
 }

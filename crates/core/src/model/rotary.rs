@@ -6,7 +6,7 @@
 //! Source: Su et al. 2021, <https://arxiv.org/abs/2104.09864>.
 
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::config::RotaryPairing;
 
@@ -52,13 +52,13 @@ impl Rotary {
         Self { cosine: table(f64::cos), sine: table(f64::sin), pairing }
     }
 
-    /// Looks up the angles of `positions`. `[B, T] -> [B, 1, T, D/2]`
-    pub(super) fn rotation(&self, positions: &Tensor<2, Int>) -> Rotation {
+    /// Looks up the angles of `positions`, for heads of type `dtype`. `[B, T] -> [B, 1, T, D/2]`
+    pub(super) fn rotation(&self, positions: &Tensor<2, Int>, dtype: DType) -> Rotation {
         let [batch, time] = positions.dims();
         let flat = positions.clone().reshape([batch * time]);
         let look_up = |table: &Tensor<2>| {
             let half = table.dims()[1];
-            table.clone().select(0, flat.clone()).reshape([batch, 1, time, half])
+            table.clone().select(0, flat.clone()).reshape([batch, 1, time, half]).cast(dtype)
         };
         Rotation { cosine: look_up(&self.cosine), sine: look_up(&self.sine), pairing: self.pairing }
     }

@@ -1,8 +1,10 @@
 //! The decoder-only transformer: embedding, blocks, norm, head.
 
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig, Embedding, EmbeddingConfig, Linear, LinearConfig};
-use burn::tensor::{Bool, Device, Int, Tensor};
+use burn::nn::{
+    Dropout, DropoutConfig, Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig,
+};
+use burn::tensor::{Bool, DType, Device, Int, Tensor};
 
 use super::attention::Visibility;
 use super::block::Block;
@@ -10,7 +12,7 @@ use super::cache::Cache;
 use super::config::{Positions, TransformerConfig};
 use super::norm::Norm;
 use super::projection;
-use super::rotary::Rotary;
+use super::rotary::{Rotary, Rotation};
 use super::tokens::Tokens;
 
 /// A language model: token ids in, next-token logits out.
@@ -34,7 +36,7 @@ pub struct Transformer {
 }
 
 impl Transformer {
-    /// The layers of `config` on `device`, every parameter zero or one; see
+    /// The layers of `config` on `device`, gains one and everything else zero; see
     /// [`initialize`](super::initialize) for a random start and
     /// [`read_weights`](super::hugging_face::read_weights) for stored weights.
     ///
@@ -42,7 +44,10 @@ impl Transformer {
     /// If `config` does not [`validate`](TransformerConfig::validate).
     pub fn zeroed(config: &TransformerConfig, device: &Device) -> Self {
         config.validate().expect("the configuration was validated at the edge");
-        let embedding = |rows| EmbeddingConfig::new(rows, config.d_model).init(device);
+        let embedding = |rows| {
+            let embedding = EmbeddingConfig::new(rows, config.d_model);
+            embedding.with_initializer(Initializer::Zeros).init(device)
+        };
         let (position_embedding, rotary) = match config.positions {
             Positions::Learned => (Some(embedding(config.context_length)), None),
             Positions::Rotary { theta, pairing } => {
@@ -51,9 +56,10 @@ impl Transformer {
             }
         };
         let head = (!config.tied_head).then(|| {
-            LinearConfig::new(config.d_model, config.vocab_size).with_bias(false).init(device)
+            let head = LinearConfig::new(config.d_model, config.vocab_size).with_bias(false);
+            head.with_initializer(Initializer::Zeros).init(device)
         });
-        let model = Self {
+        Self {
             token_embedding: embedding(config.vocab_size),
             position_embedding,
             rotary,
@@ -62,8 +68,7 @@ impl Transformer {
             head,
             dropout: DropoutConfig::new(config.dropout).init(),
             config: config.clone(),
-        };
-        super::parameters::zeroed(model)
+        }
     }
 
     /// The configuration it was built from.
@@ -74,6 +79,11 @@ impl Transformer {
     /// The device that holds the weights.
     pub fn device(&self) -> Device {
         self.token_embedding.weight.device()
+    }
+
+    /// The number type of the weights.
+    pub fn dtype(&self) -> DType {
+        self.token_embedding.weight.val().dtype()
     }
 
     /// Logits of the token after each position. `[B, T] -> [B, T, V]`
@@ -92,7 +102,7 @@ impl Transformer {
     pub fn hidden(&self, tokens: &Tokens, prefix: Option<Tensor<3>>) -> Tensor<3> {
         let (stream, positions, padding) = self.embed(tokens, prefix);
         let visibility = Visibility::new(causal(positions.dims()[1], padding, &stream), &stream);
-        let rotation = self.rotary.as_ref().map(|rotary| rotary.rotation(&positions));
+        let rotation = self.rotation(&positions, stream.dtype());
         let stream = self
             .blocks
             .iter()
@@ -117,7 +127,7 @@ impl Transformer {
         } else {
             cache.visibility(past + time)
         };
-        let rotation = self.rotary.as_ref().map(|rotary| rotary.rotation(&positions));
+        let rotation = self.rotation(&positions, stream.dtype());
         let mut stream = stream;
         for (block, layer) in self.blocks.iter().zip(cache.layers()) {
             stream =
@@ -135,6 +145,11 @@ impl Transformer {
                 projection::project(hidden, self.token_embedding.weight.val().transpose(), None)
             }
         }
+    }
+
+    /// The angles of rotary positions. `[B, T] -> [B, 1, T, d_head / 2]`
+    fn rotation(&self, positions: &Tensor<2, Int>, dtype: DType) -> Option<Rotation> {
+        self.rotary.as_ref().map(|rotary| rotary.rotation(positions, dtype))
     }
 
     /// The residual stream before the first block, with positions and padding of all of it.

@@ -1,7 +1,7 @@
 //! What a policy says of completions that are already there: log-probability and entropy of each
 //! chosen token.
 
-use burn::tensor::{Int, Tensor, TensorData, activation};
+use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData, activation};
 
 use crate::model::{PaddingSide, Tokens, Transformer};
 
@@ -72,38 +72,44 @@ pub fn score(model: &Transformer, pairs: &[(&[u32], &[u32])], scoring: Scoring) 
 
 /// Scores targets under logits. `[N, V], [N, 1] -> [N], [N]`
 ///
-/// The softmax is computed once, untracked, and the tracked values are its exact first-order forms:
+/// The softmax p is computed once, untracked, and the tracked values are its exact first-order forms:
 /// the gradient of a log-probability is `onehot - p`, that of the entropy `-p (log p + H)`. Plain
-/// automatic differentiation of log-softmax gives the same numbers in twice the passes over
+/// automatic differentiation of log-softmax gives the same numbers in several times the passes over
 /// `[N, V]`, which is most of a small model's memory.
 pub fn score_logits(logits: Tensor<2>, targets: Tensor<2, Int>, scoring: Scoring) -> Scores {
     let [count, _] = logits.dims();
     let Scoring { temperature, entropy } = scoring;
     let logits = if temperature == 1.0 { logits } else { logits.div_scalar(temperature) };
-    let log_p = activation::log_softmax(logits.clone().without_autodiff(), 1);
-    let p = log_p.clone().exp();
-    let log_prob = log_p.clone().gather(1, targets.clone().without_autodiff());
-    let uncertainty =
-        (entropy != EntropyUse::Skip).then(|| (p.clone() * log_p.clone()).sum_dim(1).neg());
+    let fixed = logits.clone().without_autodiff();
+    let targets = targets.without_autodiff();
+    let p = activation::softmax(fixed.clone(), 1);
+    // The logarithm of the sum of exponentials, by the likeliest token: its p is never small.
+    let log_sum = fixed.clone().max_dim(1) - p.clone().max_dim(1).log();
+    let log_prob = fixed.clone().gather(1, targets.clone()) - log_sum.clone();
+    let uncertainty = (entropy != EntropyUse::Skip)
+        .then(|| log_sum.clone() - (fixed.clone() * p.clone()).sum_dim(1));
     if !logits.is_autodiff() {
         return Scores {
             log_probs: log_prob.reshape([count]),
             entropy: uncertainty.map(|value| value.reshape([count])),
         };
     }
-    let tracked = |value: Tensor<2>, linear: Tensor<2>| {
+    // A tracked number with this value and this slope by each logit.
+    let tracked = |value: Tensor<2>, slope: Tensor<2>| {
+        let linear = (logits.clone() * Tensor::from_inner(slope)).sum_dim(1);
         let offset = value - linear.clone().without_autodiff();
         (linear + Tensor::from_inner(offset)).reshape([count])
     };
-    let chosen = logits.clone().gather(1, targets);
-    let expected = (logits.clone() * Tensor::from_inner(p.clone())).sum_dim(1);
-    let log_probs = tracked(log_prob, chosen - expected);
     let entropy = uncertainty.map(|value| match entropy {
-        EntropyUse::Skip | EntropyUse::Measure => Tensor::from_inner(value).reshape([count]),
+        EntropyUse::Skip | EntropyUse::Measure => {
+            Tensor::from_inner(value.clone()).reshape([count])
+        }
         EntropyUse::Learn => {
-            let slope = (p * (log_p + value.clone())).neg();
-            tracked(value, (logits * Tensor::from_inner(slope)).sum_dim(1))
+            let log_p = fixed - log_sum;
+            tracked(value.clone(), (p.clone() * (log_p + value)).neg())
         }
     });
-    Scores { log_probs, entropy }
+    let ones = log_prob.ones_like();
+    let slope = p.neg().scatter(1, targets, ones, IndexingUpdateOp::Add);
+    Scores { log_probs: tracked(log_prob, slope), entropy }
 }

@@ -1,8 +1,9 @@
 //! The decoding loop: the same for the trainer and for the page.
 //!
 //! Prompts of any lengths are padded on the left and decoded together over a preallocated cache.
-//! Tokens, coins and log-probabilities stay on the device; every [`CHECK_EVERY`] tokens one number
-//! is read back: how many completions are still open.
+//! Tokens, coins and log-probabilities stay on the device; every [`CHECK_EVERY`] tokens it is read
+//! back which completions are still open. When half of the batch has ended, the other half goes on
+//! alone: the batch is halved rather than cut to what is open, so that a GPU sees few shapes.
 
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use kudos_schema::{EndReason, Sampling};
@@ -12,7 +13,7 @@ use super::coins::Coins;
 use super::sampling::{distribution, draw, log_probs, penalize};
 use crate::model::{Cache, PaddingSide, Tokens, Transformer};
 
-/// Tokens decoded between two looks at whether all completions have ended.
+/// Tokens decoded between two looks at which completions have ended.
 const CHECK_EVERY: usize = 8;
 
 /// A batch of completions, as plain data. Outer vectors: one entry a completion.
@@ -114,18 +115,27 @@ pub async fn generate(
     while drawn < limit {
         decoder.step(drawn);
         drawn += 1;
-        if drawn % CHECK_EVERY == 0 && drawn < limit && decoder.open().await? == 0 {
-            break;
+        if drawn % CHECK_EVERY == 0 && drawn < limit {
+            let open = decoder.open().await?;
+            if open.is_empty() {
+                break;
+            }
+            if open.len() <= decoder.rows.len() / 2 {
+                decoder.halve(&open).await?;
+            }
         }
     }
-    decoder.collect(prompts, drawn).await
+    decoder.collect(prompts).await
 }
 
-/// The state of the loop, all of it on the device.
+/// The state of the loop, on the device but for what `flush` has read back. B counts the completions
+/// that are still decoded.
 struct Decoder<'a> {
     model: &'a Transformer,
     generation: &'a Generation<'a>,
     cache: Cache,
+    /// Which prompt each completion belongs to; B of them.
+    rows: Vec<usize>,
     /// Logits of the next token. `[B, V]`
     logits: Tensor<2>,
     /// Place of the next token in its own sequence. `[B, 1]`
@@ -136,7 +146,20 @@ struct Decoder<'a> {
     ended: Tensor<2, Bool>,
     /// Tokens present so far, for the repetition penalty. `[B, V]`
     seen: Option<Tensor<2, Bool>>,
+    /// The last token drawn. `[B, 1]`
+    token: Option<Tensor<2, Int>>,
+    /// Steps not yet read back.
     steps: Vec<Step>,
+    /// What was read back, one entry a prompt.
+    read: Vec<Drawing>,
+}
+
+/// One completion on the host, its end not yet looked for.
+#[derive(Debug, Clone, Default)]
+struct Drawing {
+    ids: Vec<u32>,
+    logprobs_drawn: Vec<f32>,
+    logprobs_full: Vec<f32>,
 }
 
 /// What one step leaves for the end.
@@ -161,7 +184,7 @@ impl<'a> Decoder<'a> {
         let rows: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
         let tokens = Tokens::new(&rows, PaddingSide::Left, &device);
         let [batch, longest] = tokens.ids.dims();
-        let mut cache = Cache::new(model.config(), batch, longest + limit, &device);
+        let mut cache = Cache::new(model, batch, longest + limit);
         let hidden = model.hidden_cached(&tokens, &mut cache);
         let logits = last_logits(model, hidden);
         let lengths: Vec<i32> = prompts.iter().map(|prompt| prompt.len() as i32).collect();
@@ -183,7 +206,10 @@ impl<'a> Decoder<'a> {
                 let seen = TensorData::new(seen.collect::<Vec<bool>>(), [batch, vocabulary]);
                 Tensor::from_data(seen, &device)
             }),
+            token: None,
             steps: Vec::with_capacity(limit),
+            read: vec![Drawing::default(); batch],
+            rows: (0..batch).collect(),
             model,
             generation,
             cache,
@@ -194,8 +220,7 @@ impl<'a> Decoder<'a> {
     /// Draws the token number `index` of every completion, and its successor's logits.
     fn step(&mut self, index: usize) {
         let sampling = self.generation.sampling;
-        if index > 0 {
-            let token = self.steps[index - 1].token.clone();
+        if let Some(token) = self.token.take() {
             let tokens = Tokens::next(token, self.position.clone());
             // A completion that has filled its context waits for its neighbours in the last place.
             let last = self.model.config().context_length as i64 - 1;
@@ -220,6 +245,7 @@ impl<'a> Decoder<'a> {
             let stopped = drawn.token.clone().equal_elem(*stop as i64);
             self.ended.inplace(|ended| ended.bool_or(stopped));
         }
+        self.token = Some(drawn.token.clone());
         self.steps.push(Step {
             token: drawn.token,
             logprob_drawn: drawn.logprob_drawn,
@@ -227,41 +253,90 @@ impl<'a> Decoder<'a> {
         });
     }
 
-    /// Number of completions that have not ended.
-    async fn open(&self) -> Result<usize, GenerateError> {
-        let open = self.ended.clone().bool_not().int().sum();
-        let data = open.into_data_async().await.map_err(device_error)?;
-        Ok(data.convert::<i64>().try_to_vec::<i64>().expect("converted to i64")[0] as usize)
+    /// Places in the batch of the completions that have not ended.
+    async fn open(&self) -> Result<Vec<usize>, GenerateError> {
+        let ended = integers(self.ended.clone().int()).await?;
+        Ok((0..ended.len()).filter(|row| ended[*row] == 0).collect())
+    }
+
+    /// Goes on with half of the batch, or less: the open completions and as many ended ones as fill
+    /// it.
+    async fn halve(&mut self, open: &[usize]) -> Result<(), GenerateError> {
+        self.flush().await?;
+        let mut size = self.rows.len();
+        while open.len() <= size / 2 {
+            size /= 2;
+        }
+        let ended = (0..self.rows.len()).filter(|row| !open.contains(row));
+        let mut kept: Vec<usize> = open.iter().copied().chain(ended).take(size).collect();
+        kept.sort_unstable();
+        let places = kept.iter().map(|row| *row as i32).collect::<Vec<_>>();
+        let places = Tensor::from_data(TensorData::new(places, [size]), &self.model.device());
+        self.rows = kept.into_iter().map(|row| self.rows[row]).collect();
+        self.cache.select(&places);
+        self.logits.inplace(|logits| logits.select(0, places.clone()));
+        self.position.inplace(|position| position.select(0, places.clone()));
+        self.coins.inplace(|coins| coins.select(0, places.clone()));
+        self.ended.inplace(|ended| ended.select(0, places.clone()));
+        self.seen = self.seen.take().map(|seen| seen.select(0, places.clone()));
+        self.token = self.token.take().map(|token| token.select(0, places));
+        Ok(())
+    }
+
+    /// Reads the steps back.
+    async fn flush(&mut self) -> Result<(), GenerateError> {
+        let steps = std::mem::take(&mut self.steps);
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let column = |part: fn(&Step) -> Tensor<2>| {
+            floats(Tensor::cat(steps.iter().map(part).collect::<Vec<_>>(), 1))
+        };
+        let drawn = column(|step| step.logprob_drawn.clone()).await?;
+        let full = column(|step| step.logprob_full.clone()).await?;
+        let tokens = Tensor::cat(steps.iter().map(|step| step.token.clone()).collect(), 1);
+        let tokens = integers(tokens).await?;
+        for (place, row) in self.rows.iter().enumerate() {
+            let range = place * steps.len()..(place + 1) * steps.len();
+            let read = &mut self.read[*row];
+            read.ids.extend(tokens[range.clone()].iter().map(|id| *id as u32));
+            read.logprobs_drawn.extend(&drawn[range.clone()]);
+            read.logprobs_full.extend(&full[range]);
+        }
+        Ok(())
     }
 
     /// Reads everything back and cuts each completion after its stop token.
-    async fn collect(self, prompts: &[Vec<u32>], drawn: usize) -> Result<Rollout, GenerateError> {
-        let tokens = Tensor::cat(self.steps.iter().map(|step| step.token.clone()).collect(), 1);
-        let floats = |part: fn(&Step) -> Tensor<2>| {
-            Tensor::cat(self.steps.iter().map(part).collect::<Vec<_>>(), 1).into_data_async()
-        };
-        let drawn_data = floats(|step| step.logprob_drawn.clone()).await.map_err(device_error)?;
-        let full_data = floats(|step| step.logprob_full.clone()).await.map_err(device_error)?;
-        let tokens = tokens.into_data_async().await.map_err(device_error)?;
-        let tokens = tokens.convert::<i64>().try_to_vec::<i64>().expect("converted to i64");
-        let drawn_data = drawn_data.convert::<f32>().try_to_vec::<f32>().expect("converted to f32");
-        let full_data = full_data.convert::<f32>().try_to_vec::<f32>().expect("converted to f32");
+    async fn collect(mut self, prompts: &[Vec<u32>]) -> Result<Rollout, GenerateError> {
+        self.flush().await?;
+        let context = self.model.config().context_length;
         let mut rollout = Rollout::default();
-        for (row, prompt) in prompts.iter().enumerate() {
-            let range = row * drawn..(row + 1) * drawn;
-            let ids: Vec<u32> = tokens[range.clone()].iter().map(|id| *id as u32).collect();
-            let room = drawn.min(self.model.config().context_length - prompt.len());
-            let ids = &ids[..room];
-            let stop = ids.iter().position(|id| self.generation.stop.0.contains(id));
+        for (prompt, mut read) in prompts.iter().zip(self.read) {
+            let room = read.ids.len().min(context - prompt.len());
+            let is_stop = |id: &u32| self.generation.stop.0.contains(id);
+            let stop = read.ids[..room].iter().position(is_stop);
             let length = stop.map_or(room, |place| place + 1);
+            read.ids.truncate(length);
+            read.logprobs_drawn.truncate(length);
+            read.logprobs_full.truncate(length);
             rollout.prompts.push(prompt.clone());
-            rollout.completions.push(ids[..length].to_vec());
-            rollout.logprobs_drawn.push(drawn_data[range.clone()][..length].to_vec());
-            rollout.logprobs_full.push(full_data[range][..length].to_vec());
+            rollout.completions.push(read.ids);
+            rollout.logprobs_drawn.push(read.logprobs_drawn);
+            rollout.logprobs_full.push(read.logprobs_full);
             rollout.end_reasons.push(stop.map_or(EndReason::Length, |_| EndReason::Stop));
         }
         Ok(rollout)
     }
+}
+
+async fn integers(tensor: Tensor<2, Int>) -> Result<Vec<i64>, GenerateError> {
+    let data = tensor.into_data_async().await.map_err(device_error)?;
+    Ok(data.convert::<i64>().try_to_vec().expect("converted to i64"))
+}
+
+async fn floats(tensor: Tensor<2>) -> Result<Vec<f32>, GenerateError> {
+    let data = tensor.into_data_async().await.map_err(device_error)?;
+    Ok(data.convert::<f32>().try_to_vec().expect("converted to f32"))
 }
 
 /// Logits after the last position. `[B, T, D] -> [B, V]`

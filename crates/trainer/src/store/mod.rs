@@ -69,15 +69,19 @@ impl StoreError {
     fn filling(path: &Path, source: FillError) -> Self {
         let mut cause: Option<&(dyn Error + 'static)> = Some(source.as_ref());
         while let Some(error) = cause {
-            if error.downcast_ref::<io::Error>().is_some_and(is_full)
-                || matches!(error.downcast_ref::<Self>(), Some(Self::DiskFull { .. }))
-            {
+            if is_full_disk(error) {
                 return Self::DiskFull { path: path.to_owned() };
             }
             cause = error.source();
         }
         Self::Fill { path: path.to_owned(), source }
     }
+}
+
+/// Whether this error, causes aside, says that no space is left.
+pub(crate) fn is_full_disk(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(is_full)
+        || matches!(error.downcast_ref::<StoreError>(), Some(StoreError::DiskFull { .. }))
 }
 
 fn is_full(error: &io::Error) -> bool {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::CheckpointError;
+use super::{CheckpointError, StoredAs};
 use crate::model::{FeedForwardKind, NormKind, Positions, RotaryPairing, TransformerConfig};
 
 /// Token ids that `config.json` names.
@@ -14,13 +14,14 @@ pub struct SpecialTokens {
     pub end: u32,
 }
 
-/// Writes `config.json`.
+/// Writes `config.json` of weights that are stored in this type.
 ///
 /// # Errors
 /// If neither family has this combination of layers.
 pub fn config_to_json(
     config: &TransformerConfig,
     special: SpecialTokens,
+    stored_as: StoredAs,
 ) -> Result<String, CheckpointError> {
     let mut json = match (config.norm, config.positions, config.feed_forward) {
         (NormKind::LayerNorm, Positions::Learned, FeedForwardKind::Gelu) => gpt2_json(config)?,
@@ -36,7 +37,7 @@ pub fn config_to_json(
     json["bos_token_id"] = json!(special.end);
     json["eos_token_id"] = json!(special.end);
     json["pad_token_id"] = json!(special.pad);
-    json["dtype"] = json!("float32");
+    json["dtype"] = json!(stored_as.torch_name());
     Ok(serde_json::to_string_pretty(&json).expect("a JSON value prints"))
 }
 
@@ -178,7 +179,7 @@ mod tests {
             TransformerConfig::llama(61, 32, 2, 64),
             TransformerConfig { tied_head: false, ..grouped },
         ] {
-            let json = config_to_json(&config, special).unwrap();
+            let json = config_to_json(&config, special, StoredAs::F32).unwrap();
             assert_eq!(config_from_json(&json).unwrap(), config);
         }
     }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
 
 use super::CheckpointError;
 use crate::model::parameters::{Path, replace};
@@ -31,7 +32,8 @@ struct HostTensor {
 }
 
 /// The number type of stored weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StoredAs {
     /// 4 bytes a weight, exact.
     F32,
@@ -76,6 +78,14 @@ pub async fn write_weights(
 }
 
 impl StoredAs {
+    /// What PyTorch and `config.json` call it.
+    pub fn torch_name(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::F16 => "float16",
+        }
+    }
+
     fn dtype(self) -> Dtype {
         match self {
             Self::F32 => Dtype::F32,
@@ -158,7 +168,8 @@ fn load(
     Ok(if entry.transposed { transpose(&tensor) } else { tensor })
 }
 
-fn numbers(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, CheckpointError> {
+/// The values of a stored tensor, whatever its number type.
+pub(crate) fn numbers(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, CheckpointError> {
     let bytes = view.data();
     let halves = |decode: fn([u8; 2]) -> f32| {
         bytes.chunks_exact(2).map(|pair| decode([pair[0], pair[1]])).collect()

@@ -1,0 +1,313 @@
+//! Laws of learning, on small random models: gradients are finite differences, and how a batch is cut,
+//! ordered, padded or kept in memory changes no trajectory.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use kudos_core::learn::{Activations, learn, training_device};
+use kudos_core::model::parameters::Path;
+use kudos_core::model::{Transformer, TransformerConfig, cast, initialize};
+use kudos_core::objective::{
+    Aggregation, Baseline, Experience, KlCoefficient, KlPlacement, Objective, PolicyGradient,
+    Supervised, Truncated,
+};
+use kudos_core::optim::{AdamW, AdamWConfig, Gradients};
+use kudos_core::rollout::Rollout;
+use kudos_schema::EndReason;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const VOCABULARY: usize = 50;
+
+/// Completions a prompt.
+const GROUP: usize = 4;
+
+fn configs() -> [TransformerConfig; 2] {
+    let llama = TransformerConfig::llama(VOCABULARY, 48, 2, 32);
+    let llama = TransformerConfig { n_heads: 4, n_kv_heads: 2, d_head: 8, ..llama };
+    let gpt2 = TransformerConfig::gpt2(VOCABULARY, 48, 2, 32);
+    [llama, TransformerConfig { n_heads: 2, n_kv_heads: 2, d_head: 16, ..gpt2 }]
+}
+
+/// A model whose distributions are far from uniform.
+fn model(config: &TransformerConfig, device: &Device) -> Transformer {
+    struct Sharpen;
+    impl ModuleMapper for Sharpen {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            if D < 2 { param } else { param.map(|tensor| moved(tensor, |t| t.mul_scalar(6.0))) }
+        }
+    }
+    let mut coins = ChaCha8Rng::seed_from_u64(11);
+    initialize(Transformer::zeroed(config, device), &mut coins).map(&mut Sharpen)
+}
+
+/// A leaf with other values, tracked as before.
+fn moved<const D: usize>(leaf: Tensor<D>, to: impl FnOnce(Tensor<D>) -> Tensor<D>) -> Tensor<D> {
+    Tensor::from_inner(to(leaf.without_autodiff())).require_grad()
+}
+
+fn tokens(coins: &mut ChaCha8Rng, length: usize) -> Vec<u32> {
+    (0..length).map(|_| coins.next_u32() % VOCABULARY as u32).collect()
+}
+
+/// Completions of uneven lengths, with log-probabilities near those of a uniform policy.
+fn rollout() -> (Rollout, Vec<Vec<f32>>) {
+    let mut coins = ChaCha8Rng::seed_from_u64(5);
+    let mut rollout = Rollout::default();
+    let mut reference = Vec::new();
+    for row in 0..4 * GROUP {
+        let length = 1 + (row * 5) % 12;
+        let near = |coins: &mut ChaCha8Rng| -> Vec<f32> {
+            (0..length).map(|_| -3.5 - (coins.next_u32() % 100) as f32 / 100.0).collect()
+        };
+        rollout.prompts.push(tokens(&mut coins, 2 + (row / GROUP) * 4));
+        rollout.completions.push(tokens(&mut coins, length));
+        rollout.logprobs_full.push(near(&mut coins));
+        reference.push(near(&mut coins));
+        let cut = row % 5 == 4;
+        rollout.end_reasons.push(if cut { EndReason::Length } else { EndReason::Stop });
+    }
+    rollout.logprobs_drawn = rollout.logprobs_full.clone();
+    (rollout, reference)
+}
+
+fn experiences(choices: &PolicyGradient) -> Vec<Experience> {
+    let (rollout, reference) = rollout();
+    let mut coins = ChaCha8Rng::seed_from_u64(6);
+    let rewards: Vec<f32> =
+        rollout.prompts.iter().map(|_| (coins.next_u32() % 1000) as f32 / 500.0).collect();
+    let mut state = choices.initial_state();
+    choices.prepare(&rollout, &rewards, &reference, (GROUP, &mut state)).experiences
+}
+
+fn imitation() -> (Supervised, Vec<Experience>) {
+    let objective = Supervised { aggregation: Aggregation::SequenceMean };
+    let (rollout, _) = rollout();
+    let pairs: Vec<_> = rollout.prompts.into_iter().zip(rollout.completions).collect();
+    let experiences = objective.experiences(&pairs);
+    (objective, experiences)
+}
+
+fn number(tensor: Tensor<1>) -> f64 {
+    f64::from(tensor.into_data().try_to_vec::<f32>().unwrap()[0])
+}
+
+/// All gradients, one parameter after the other.
+fn flat(gradients: &Gradients) -> Vec<f32> {
+    let values = gradients.names().map(|name| gradients.get(name).unwrap().into_data());
+    values.flat_map(|data| data.try_to_vec::<f32>().unwrap()).collect()
+}
+
+/// Every weight, one parameter after the other.
+fn weights(model: &Transformer) -> Vec<f32> {
+    struct Collect(Vec<f32>);
+    impl ModuleVisitor for Collect {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let data = param.val().without_autodiff().into_data();
+            self.0.extend(data.try_to_vec::<f32>().unwrap());
+        }
+    }
+    let mut collect = Collect(Vec::new());
+    model.visit(&mut collect);
+    collect.0
+}
+
+fn norm(values: &[f32]) -> f64 {
+    values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt()
+}
+
+fn worst(ours: &[f32], theirs: &[f32]) -> f32 {
+    assert_eq!(ours.len(), theirs.len());
+    ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// Walks along a direction in the space of the weights.
+struct Walk<'a> {
+    path: Path,
+    direction: &'a dyn Fn(&str, usize) -> Vec<f32>,
+    distance: f64,
+}
+
+impl ModuleMapper for Walk<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.path.name();
+        param.map(|tensor| {
+            let shape = tensor.shape();
+            let direction = (self.direction)(&name, shape.num_elements());
+            moved(tensor, |tensor| {
+                let by = TensorData::new(direction, shape);
+                let by = Tensor::<D>::from_data(by, &tensor.device());
+                tensor + by.mul_scalar(self.distance)
+            })
+        })
+    }
+}
+
+/// The slope of the loss along the gradient, and along a random direction, is what the gradient says.
+fn check_gradient(what: &str, objective: &dyn Objective, experiences: &[Experience]) {
+    for config in configs() {
+        let model = model(&config, &Device::flex().autodiff());
+        let gradients = learn(&model, experiences, objective, 64).gradients;
+        let size = norm(&flat(&gradients));
+        let along = |name: &str, _: usize| {
+            let gradient = gradients.get(name).unwrap().into_data().try_to_vec::<f32>().unwrap();
+            gradient.into_iter().map(|value| value / size as f32).collect()
+        };
+        let astray = |name: &str, count: usize| {
+            let mut coins = ChaCha8Rng::seed_from_u64(name.len() as u64);
+            let sign = |bit: u32| if bit & 1 == 0 { 0.01 } else { -0.01 };
+            (0..count).map(|_| sign(coins.next_u32())).collect()
+        };
+        let directions: [&dyn Fn(&str, usize) -> Vec<f32>; 2] = [&along, &astray];
+        for direction in directions {
+            let expected: f64 = gradients
+                .names()
+                .flat_map(|name| {
+                    let gradient = gradients.get(name).unwrap().into_data();
+                    let gradient = gradient.try_to_vec::<f32>().unwrap();
+                    let by = direction(name, gradient.len());
+                    gradient.into_iter().zip(by).map(|(a, b)| f64::from(a) * f64::from(b))
+                })
+                .sum();
+            let loss_at = |distance: f64| {
+                let mut walk = Walk { path: Path::default(), direction, distance };
+                number(learn(&model.clone().map(&mut walk), experiences, objective, 64).loss)
+            };
+            let step = 2e-3;
+            let slope = (loss_at(step) - loss_at(-step)) / (2.0 * step);
+            assert!(
+                (slope - expected).abs() < 5e-3 * size,
+                "{what}: slope {slope}, gradient {expected}, norm {size}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_gradient_of_every_objective_is_its_finite_difference() {
+    let (objective, experiences) = imitation();
+    check_gradient("supervised", &objective, &experiences);
+    for aggregation in [Aggregation::TokenMean, Aggregation::SequenceMean, Aggregation::Constant(9)]
+    {
+        for kl_placement in
+            [KlPlacement::None, KlPlacement::RewardK1, KlPlacement::LossK2, KlPlacement::LossK3]
+        {
+            let choices = PolicyGradient {
+                aggregation,
+                kl_placement,
+                baseline: Baseline::GroupZScore { epsilon: 1e-4 },
+                kl_coefficient: KlCoefficient::Fixed(0.3),
+                entropy_bonus: if aggregation == Aggregation::TokenMean { 0.2 } else { 0.0 },
+                truncated: Truncated::Mask,
+                temperature: if kl_placement == KlPlacement::LossK3 { 0.7 } else { 1.0 },
+                ..PolicyGradient::reinforce()
+            };
+            let objective = choices.at(0.3);
+            check_gradient(&format!("{choices:?}"), &objective, &self::experiences(&choices));
+        }
+    }
+}
+
+/// Losses of ten steps and the weights after them, when `cut` makes the gradient of each step.
+fn trajectory(cut: &dyn Fn(&Transformer) -> (f64, Gradients)) -> (Vec<f64>, Vec<f32>) {
+    let mut model = model(&configs()[0], &Device::flex().autodiff());
+    let mut optimizer = AdamW::new(AdamWConfig::default());
+    let losses = (0..10).map(|_| {
+        let (loss, mut gradients) = cut(&model);
+        gradients.clip(1.0);
+        model = optimizer.step(model.clone(), gradients, 1e-3);
+        loss
+    });
+    let losses = losses.collect();
+    (losses, weights(&model))
+}
+
+#[test]
+fn micro_batches_accumulation_padding_and_order_change_no_trajectory() {
+    let aggregations =
+        [Aggregation::TokenMean, Aggregation::SequenceMean, Aggregation::Constant(12)];
+    for aggregation in aggregations {
+        let choices = PolicyGradient {
+            aggregation,
+            kl_placement: KlPlacement::LossK3,
+            entropy_bonus: 0.05,
+            truncated: Truncated::Mask,
+            ..PolicyGradient::rloo()
+        };
+        let objective = choices.at(0.1);
+        let whole = experiences(&choices);
+        let learned = |model: &Transformer, part: &[Experience], size: usize| {
+            let learned = learn(model, part, &objective, size);
+            (number(learned.loss), learned.gradients)
+        };
+        let (losses, expected) = trajectory(&|model| learned(model, &whole, whole.len()));
+        assert!((losses[0] - losses[9]).abs() > 1e-2, "ten steps change the loss: {losses:?}");
+        let check = |what: &str, cut: &dyn Fn(&Transformer) -> (f64, Gradients)| {
+            let (found, weights) = trajectory(cut);
+            for (a, b) in found.iter().zip(&losses) {
+                assert!((a - b).abs() < 1e-5, "{what}, {aggregation:?}: {found:?} {losses:?}");
+            }
+            let off = worst(&weights, &expected);
+            assert!(off < 1e-4, "{what}, {aggregation:?}: weights differ by {off}");
+        };
+        for size in [1, 3, 8] {
+            check(&format!("micro-batches of {size}"), &|model| learned(model, &whole, size));
+        }
+        let mut reversed = whole.clone();
+        reversed.reverse();
+        check("reversed", &|model| learned(model, &reversed, 3));
+        let mut sorted = whole.clone();
+        sorted.sort_by_key(|one| one.prompt.len() + one.completion.len());
+        check("sorted by length, so padded differently", &|model| learned(model, &sorted, 4));
+        check("accumulated in two parts", &|model| {
+            let (first, second) = whole.split_at(6);
+            let ((a, mut gradients), (b, others)) =
+                (learned(model, first, 8), learned(model, second, 8));
+            gradients.add(others);
+            (a + b, gradients)
+        });
+    }
+}
+
+#[test]
+fn activations_computed_again_give_the_same_gradient() {
+    let (objective, experiences) = imitation();
+    for config in configs() {
+        let gradient = |activations| {
+            let device = training_device(&Device::flex(), activations);
+            flat(&learn(&model(&config, &device), &experiences, &objective, 8).gradients)
+        };
+        let (kept, again) = (gradient(Activations::Keep), gradient(Activations::Recompute));
+        assert!(worst(&again, &kept) < 1e-6 * norm(&kept) as f32);
+    }
+}
+
+#[test]
+fn gradients_in_half_precision_point_where_those_in_full_precision_do() {
+    let choices = PolicyGradient { kl_placement: KlPlacement::LossK3, ..PolicyGradient::rloo() };
+    let objective = choices.at(0.1);
+    let experiences = experiences(&choices);
+    for config in configs() {
+        let model = model(&config, &Device::flex().autodiff());
+        let gradient = |dtype| {
+            let learned = learn(&cast(model.clone(), dtype), &experiences, &objective, 8);
+            flat(&learned.gradients)
+        };
+        let full = gradient(DType::F32);
+        // Eleven bits of mantissa, then eight.
+        for (dtype, tolerance) in [(DType::F16, 1e-2), (DType::BF16, 8e-2)] {
+            let half = gradient(dtype);
+            let difference: Vec<f32> = half.iter().zip(&full).map(|(a, b)| a - b).collect();
+            let off = norm(&difference) / norm(&full);
+            assert!(off < tolerance, "{dtype:?}: off by {off} of the norm");
+            assert!(off > 0.0, "{dtype:?} computes in another precision");
+        }
+    }
+}
