@@ -291,3 +291,30 @@ fn an_impossible_prompt_is_named() {
     assert!(error(&[vec![0; 48]]).contains("48 tokens"));
     assert!(parameters::count(&model) > 10_000);
 }
+
+#[test]
+fn a_batch_halved_on_the_way_draws_what_each_prompt_draws_alone() {
+    let stop = StopTokens((0..6).collect());
+    let prompts: Vec<Vec<u32>> = (0..21).map(|row| (6..8 + row % 5).collect()).collect();
+    let sampling =
+        Sampling { max_completion_length: 40, repetition_penalty: 1.1, ..Sampling::default() };
+    for config in configs() {
+        let model = model(&config, &Device::flex());
+        let draw = |prompts: &[Vec<u32>], first_index: usize| {
+            let coins = Coins::new(8, 2);
+            let generation = Generation { sampling: &sampling, stop: &stop, coins, first_index };
+            block_on(generate(&model, prompts, &generation)).unwrap()
+        };
+        let together = draw(&prompts, 0);
+        let early = together.completions.iter().filter(|ids| ids.len() <= 8).count();
+        let late = together.completions.iter().filter(|ids| ids.len() > 8).count();
+        assert!(early > late && late > 1, "the batch is halved: {early} early, {late} late");
+        for (row, prompt) in prompts.iter().enumerate() {
+            let alone = draw(std::slice::from_ref(prompt), row);
+            assert_eq!(together.completions[row], alone.completions[0], "row {row}");
+            assert_eq!(together.end_reasons[row], alone.end_reasons[0]);
+            assert_close(&together.logprobs_drawn[row..=row], &alone.logprobs_drawn, 1e-4);
+            assert_close(&together.logprobs_full[row..=row], &alone.logprobs_full, 1e-4);
+        }
+    }
+}

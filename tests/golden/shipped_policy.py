@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parents[2] / "policies" / "base"
 
 REQUESTS = [
     ("triples", "Paris: the capital and largest city of France", "Paris | part_of | France"),
-    ("triples", "Rhône: a river — 813 km long — of Switzerland & France", "Rhône | instance_of | river"),
+    ("triples", "Rhône: a river — 813 km long — of France", "Rhône | instance_of | river"),
     ("dialogue", "hello, how are you?", "i'm fine, thanks"),
     ("summary", "Returns the number of bytes that were read so far.", "Bytes read."),
 ]

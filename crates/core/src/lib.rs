@@ -3,6 +3,7 @@
 //! Tensors and bytes in, tensors and bytes out: no file, network, clock, environment, thread or
 //! backend is known here. Devices, coins and data are arguments.
 
+mod first_order;
 pub mod learn;
 pub mod model;
 pub mod objective;

@@ -14,6 +14,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::first_order::constant;
 use crate::model::Transformer;
 use crate::model::hugging_face::numbers;
 use crate::model::parameters::Path;
@@ -334,9 +335,9 @@ impl ModuleMapper for Update<'_> {
         let rates = (self.learning_rate, weight_decay);
         param.map(|tensor| {
             let shape = tensor.shape();
-            let flat: Tensor<1> = tensor.without_autodiff().flatten(0, D - 1);
+            let flat: Tensor<1> = tensor.clone().without_autodiff().flatten(0, D - 1);
             let updated = self.optimizer.update(name, flat, gradient, rates);
-            Tensor::from_inner(updated.reshape(shape)).require_grad()
+            constant(updated.reshape(shape), &tensor).require_grad()
         })
     }
 }

@@ -11,6 +11,7 @@ use super::cache::LayerCache;
 use super::config::TransformerConfig;
 use super::projection::forward;
 use super::rotary::Rotation;
+use crate::first_order::{constant, with_gradient_of};
 
 /// The four projections of one attention layer.
 #[derive(Module, Debug)]
@@ -182,9 +183,8 @@ fn softmax(scores: Tensor<4>) -> Tensor<4> {
         return activation::softmax(scores, 3);
     }
     let fixed = activation::softmax(scores.clone().without_autodiff(), 3);
-    let p = Tensor::from_inner(fixed.clone());
+    let p = constant(fixed.clone(), &scores);
     let expected = (scores.clone() * p.clone()).sum_dim(3);
     let linear = (scores - expected) * p;
-    let offset = fixed - linear.clone().without_autodiff();
-    linear + Tensor::from_inner(offset)
+    with_gradient_of(fixed, linear)
 }

@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor, activation};
 
 use super::config::{FeedForwardKind, TransformerConfig};
 use super::projection::forward;
+use crate::first_order::{constant, with_gradient_of};
 
 /// Two or three projections with a nonlinearity between.
 #[derive(Module, Debug)]
@@ -68,7 +69,6 @@ fn gelu_tanh(input: Tensor<3>) -> Tensor<3> {
     let inner = square.mul_scalar(3.0 * CUBIC).add_scalar(TWO_SQRT_2_OVER_PI);
     let rest = value.clone() - value.clone() * gate.clone();
     let slope = inner * rest + gate;
-    let linear = input * Tensor::from_inner(slope);
-    let offset = value - linear.clone().without_autodiff();
-    linear + Tensor::from_inner(offset)
+    let slope = constant(slope, &input);
+    with_gradient_of(value, input * slope)
 }

@@ -3,6 +3,7 @@
 
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData, activation};
 
+use crate::first_order::{constant, with_gradient_of};
 use crate::model::{PaddingSide, Tokens, Transformer};
 
 /// The current policy's view of the chosen tokens, sequence after sequence.
@@ -96,14 +97,11 @@ pub fn score_logits(logits: Tensor<2>, targets: Tensor<2, Int>, scoring: Scoring
     }
     // A tracked number with this value and this slope by each logit.
     let tracked = |value: Tensor<2>, slope: Tensor<2>| {
-        let linear = (logits.clone() * Tensor::from_inner(slope)).sum_dim(1);
-        let offset = value - linear.clone().without_autodiff();
-        (linear + Tensor::from_inner(offset)).reshape([count])
+        let linear = (logits.clone() * constant(slope, &logits)).sum_dim(1);
+        with_gradient_of(value, linear).reshape([count])
     };
     let entropy = uncertainty.map(|value| match entropy {
-        EntropyUse::Skip | EntropyUse::Measure => {
-            Tensor::from_inner(value.clone()).reshape([count])
-        }
+        EntropyUse::Skip | EntropyUse::Measure => constant(value.clone(), &logits).reshape([count]),
         EntropyUse::Learn => {
             let log_p = fixed - log_sum;
             tracked(value.clone(), (p.clone() * (log_p + value)).neg())
