@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::store::is_full_disk;
+use crate::store::is_full;
 
 /// Wrong usage or input: one clear line with a remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,8 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
 
 /// The exit code of an error: 2 for usage and a full disk, 1 for a failed run.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    let mendable =
-        |cause: &(dyn std::error::Error + 'static)| cause.is::<Usage>() || is_full_disk(cause);
+    let mendable = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<Usage>() || cause.downcast_ref::<std::io::Error>().is_some_and(is_full)
+    };
     if error.chain().any(mendable) { 2 } else { 1 }
 }

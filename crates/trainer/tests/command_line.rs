@@ -316,8 +316,8 @@ fn a_loss_that_is_not_finite_stops_the_run_and_names_step_batch_and_checkpoint()
 #[test]
 fn a_run_that_meets_a_full_disk_says_so_and_continues_when_there_is_room() {
     const SCRIPT: &str = "mkdir disk && mount -t tmpfs -o size=3m tmpfs disk \
-        && head -c 1600k /dev/zero > disk/filler || exit 70; \
-        \"$@\" 2> error; echo \"code $?\"; tail -n 1 error; ls -A disk/out/checkpoints; \
+        && head -c 2600k /dev/zero > disk/filler || exit 70; \
+        \"$@\" > /dev/null 2> error; echo \"code $?\"; tail -n 1 error; ls -A disk/out/checkpoints; \
         rm disk/filler; \"$@\" --resume > /dev/null; echo \"code $?\"; \
         mkdir kept && cp -r disk/out/. kept";
     let toy = Toy::new();

@@ -34,6 +34,8 @@ pub enum StoreError {
     DiskFull {
         /// What was to be written.
         path: PathBuf,
+        /// What the system says.
+        source: io::Error,
     },
     /// The operating system refused.
     #[error("cannot {action} {}", path.display())]
@@ -59,7 +61,7 @@ impl StoreError {
     /// The error of trying to `action` the `path`.
     pub(crate) fn at(action: &'static str, path: &Path, source: io::Error) -> Self {
         match is_full(&source) {
-            true => Self::DiskFull { path: path.to_owned() },
+            true => Self::DiskFull { path: path.to_owned(), source },
             false => Self::File { action, path: path.to_owned(), source },
         }
     }
@@ -69,8 +71,9 @@ impl StoreError {
     fn filling(path: &Path, source: FillError) -> Self {
         let mut cause: Option<&(dyn Error + 'static)> = Some(source.as_ref());
         while let Some(error) = cause {
-            if is_full_disk(error) {
-                return Self::DiskFull { path: path.to_owned() };
+            if error.downcast_ref::<io::Error>().is_some_and(is_full) {
+                let source = io::ErrorKind::StorageFull.into();
+                return Self::DiskFull { path: path.to_owned(), source };
             }
             cause = error.source();
         }
@@ -78,13 +81,8 @@ impl StoreError {
     }
 }
 
-/// Whether this error, causes aside, says that no space is left.
-pub(crate) fn is_full_disk(error: &(dyn Error + 'static)) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(is_full)
-        || matches!(error.downcast_ref::<StoreError>(), Some(StoreError::DiskFull { .. }))
-}
-
-fn is_full(error: &io::Error) -> bool {
+/// Whether the system says that no space is left.
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
