@@ -122,10 +122,13 @@ fn worst(ours: &[f32], theirs: &[f32]) -> f32 {
     ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
+/// How far each value of a parameter goes, by its name and number of values.
+type Direction<'a> = dyn Fn(&str, usize) -> Vec<f32> + 'a;
+
 /// Walks along a direction in the space of the weights.
 struct Walk<'a> {
     path: Path,
-    direction: &'a dyn Fn(&str, usize) -> Vec<f32>,
+    direction: &'a Direction<'a>,
     distance: f64,
 }
 
@@ -167,7 +170,7 @@ fn check_gradient(what: &str, objective: &dyn Objective, experiences: &[Experien
             let sign = |bit: u32| if bit & 1 == 0 { 0.01 } else { -0.01 };
             (0..count).map(|_| sign(coins.next_u32())).collect()
         };
-        let directions: [&dyn Fn(&str, usize) -> Vec<f32>; 2] = [&along, &astray];
+        let directions: [&Direction<'_>; 2] = [&along, &astray];
         for direction in directions {
             let expected: f64 = gradients
                 .names()
