@@ -210,20 +210,10 @@ fn a_run_killed_at_ten_random_moments_ends_with_the_same_bytes() {
 #[test]
 fn sampling_and_evaluation_print_what_is_documented() {
     let toy = Toy::new();
-    let sample = [
-        "sample",
-        "--model",
-        "policy",
-        "--prompt",
-        "red cat",
-        "--device",
-        "flex",
-        "--max-completion-length",
-        "9",
-        "--top-k",
-        "5",
-        "--json",
-    ];
+    let words = |line: &'static str| line.split(' ').collect::<Vec<&str>>();
+    let mut sample =
+        words("sample --model policy --device flex --max-completion-length 9 --top-k 5");
+    sample.extend(["--json", "--prompt", "red cat"]);
     let line = stdout(&toy.run(&sample));
     let sample: Value = serde_json::from_str(line.trim()).unwrap();
     let count = sample["token_ids"].as_array().unwrap().len();
@@ -231,18 +221,8 @@ fn sampling_and_evaluation_print_what_is_documented() {
     assert_eq!(sample["logprobs_drawn"].as_array().unwrap().len(), count);
     assert_eq!(sample["logprobs_full"].as_array().unwrap().len(), count);
     assert!(["stop", "length"].contains(&sample["end_reason"].as_str().unwrap()));
-    let eval = [
-        "eval",
-        "--model",
-        "policy",
-        "--dataset",
-        "rows.jsonl",
-        "--device",
-        "flex",
-        "--max-completion-length",
-        "8",
-        "--json",
-    ];
+    let mut eval = words("eval --model policy --device flex --max-completion-length 8 --json");
+    eval.extend(["--dataset", "rows.jsonl"]);
     let result: Value = serde_json::from_str(stdout(&toy.run(&eval)).trim()).unwrap();
     assert_eq!(result["n"], 60);
     let nll = result["nll_nats"].as_f64().unwrap();
