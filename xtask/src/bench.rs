@@ -16,19 +16,20 @@ use crate::workspace::{Workspace, capture, run as run_command};
 const MODES: [&str; 2] = ["train", "generate"];
 
 /// Turns of each side.
-const TURNS: usize = 3;
+const TURNS: usize = 2;
 
 const PYTORCH: &str =
     "PyTorch's side: set KUDOS_PYTHON to a Python with tests/golden/requirements.txt";
 
-/// Builds the trainer as users run it when speed counts, and measures; the arguments are thread
+/// Builds the trainer as users run it, in the one profile whose dependencies are fully optimized, and
+/// measures; the arguments are thread
 /// counts (by default 1 and 2) and wgpu adapters, as `trainer devices` names them (by default the
 /// first that is no software).
 ///
 /// # Errors
 /// The build or a measurement failed.
 pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
-    run_command(&mut workspace.cargo(&["build", "--release", "--package", "trainer"]))?;
+    run_command(&mut workspace.cargo(&["build", "--package", "trainer"]))?;
     let bench = Bench::new(workspace);
     let (adapters, threads): (Vec<&str>, Vec<&str>) =
         arguments.iter().partition(|argument| argument.starts_with("wgpu"));
@@ -76,7 +77,7 @@ struct Bench {
 impl Bench {
     fn new(workspace: &Workspace) -> Self {
         let python = std::env::var("KUDOS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-        let trainer = workspace.target.join("release").join("trainer");
+        let trainer = workspace.target.join("debug").join("trainer");
         Self { trainer, root: workspace.root.clone(), python }
     }
 
