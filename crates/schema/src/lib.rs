@@ -3,8 +3,28 @@
 //! Plain data with serde, no burn: whoever only stores or shows records need not compile a tensor
 //! library. Field names are stable; a change of meaning gets a new version.
 
+mod bundle;
+mod engine;
+mod export;
+mod mask;
+mod message;
+mod rating;
 mod result;
 mod sample;
 
+pub use bundle::{
+    BUNDLE_VERSION, Catalog, CatalogEntry, Container, ContainerError, Part, PolicyManifest,
+    pack_bundle, read_manifest,
+};
+pub use engine::{
+    AdapterInfo, Alternative, Failure, FailureKind, Loaded, Reply, Request, WriteRequest, Written,
+};
+pub use export::{ExportShape, export_rows};
+pub use mask::mask_personal_data;
+pub use message::Message;
+pub use rating::{
+    MAX_SAMPLES, MAX_TEXT_BYTES, MAX_TOKENS, PairChoice, PolicyId, Probe, RATING_VERSION,
+    RatedPrompt, Rating, RatingError, Thumb, Verdict,
+};
 pub use result::{Estimate, EvalResult, RunResult, ScoreResult};
 pub use sample::{EndReason, Sample, Sampling, SamplingError};

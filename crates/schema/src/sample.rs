@@ -32,14 +32,14 @@ pub enum EndReason {
     Stop,
     /// The completion reached its longest length.
     Length,
+    /// Whoever read along stopped it.
+    Interrupted,
 }
 
-/// One completion of one prompt, as drawn.
+/// One completion, as drawn. The prompt stands beside it, since several samples share one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sample {
-    /// The prompt as text.
-    pub prompt: String,
     /// The completion as text, without special tokens.
     pub text: String,
     /// The completion's tokens, the stop token included.

@@ -1,0 +1,224 @@
+//! Ratings in the shapes that other trainers read: rows as TRL names them.
+//!
+//! A conversation stays a list of messages, plain text a string. Ties, both bad and reports give no
+//! row; stars become a reward from 0 (one star) to 1 (five) and a label (liked from four stars on,
+//! three stars say nothing).
+
+use serde::Serialize;
+
+use crate::{Message, PairChoice, RatedPrompt, Rating, Thumb, Verdict};
+
+/// The shape of the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportShape {
+    /// The [`Rating`] itself.
+    Ratings,
+    /// `{"prompt","chosen","rejected"}`
+    Preference,
+    /// `{"prompt","completion","label"}`
+    Unpaired,
+    /// `{"prompt","completion","reward"}`
+    Scalar,
+    /// `{"prompt","completion"}`, from edits.
+    Sft,
+}
+
+impl ExportShape {
+    /// Every shape.
+    pub const ALL: [Self; 5] =
+        [Self::Ratings, Self::Preference, Self::Unpaired, Self::Scalar, Self::Sft];
+
+    /// Its name in file names and addresses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ratings => "ratings",
+            Self::Preference => "preference",
+            Self::Unpaired => "unpaired",
+            Self::Scalar => "scalar",
+            Self::Sft => "sft",
+        }
+    }
+}
+
+/// A conversation or plain text.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Said {
+    Messages(Vec<Message>),
+    Text(String),
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    prompt: Said,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion: Option<Said>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chosen: Option<Said>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejected: Option<Said>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reward: Option<f64>,
+    rating: &'a str,
+}
+
+/// The rows that `rating` gives in a shape, one JSON object a line; the column `rating` holds its id.
+pub fn export_rows(rating: &Rating, shape: ExportShape) -> Vec<String> {
+    let json = match shape {
+        ExportShape::Ratings => Some(serde_json::to_string(rating)),
+        ExportShape::Preference => preference(rating),
+        ExportShape::Unpaired => {
+            label(rating).and_then(|label| one(rating, |row| row.label = Some(label)))
+        }
+        ExportShape::Scalar => {
+            reward(rating).and_then(|reward| one(rating, |row| row.reward = Some(reward)))
+        }
+        ExportShape::Sft => match &rating.verdict {
+            Verdict::Edit { text } => one(rating, |row| {
+                row.completion = Some(completion(&rating.prompt, text));
+            }),
+            Verdict::Thumbs { .. }
+            | Verdict::Stars { .. }
+            | Verdict::Pair { .. }
+            | Verdict::Report => None,
+        },
+    };
+    json.into_iter().map(|line| line.expect("strings and numbers are JSON")).collect()
+}
+
+fn preference(rating: &Rating) -> Option<serde_json::Result<String>> {
+    let text = |place: usize| rating.samples.get(place).map(|sample| sample.text.as_str());
+    let (chosen, rejected) = match &rating.verdict {
+        Verdict::Pair { value: PairChoice::Left } => (text(0)?, text(1)?),
+        Verdict::Pair { value: PairChoice::Right } => (text(1)?, text(0)?),
+        Verdict::Edit { text: edited } if Some(edited.as_str()) != text(0) => {
+            (edited.as_str(), text(0)?)
+        }
+        Verdict::Pair { value: PairChoice::Tie | PairChoice::BothBad }
+        | Verdict::Edit { .. }
+        | Verdict::Thumbs { .. }
+        | Verdict::Stars { .. }
+        | Verdict::Report => return None,
+    };
+    one(rating, |row| {
+        row.completion = None;
+        row.chosen = Some(completion(&rating.prompt, chosen));
+        row.rejected = Some(completion(&rating.prompt, rejected));
+    })
+}
+
+fn label(rating: &Rating) -> Option<bool> {
+    match &rating.verdict {
+        Verdict::Thumbs { value } => Some(*value == Thumb::Up),
+        Verdict::Stars { value } if *value != 3 => Some(*value > 3),
+        Verdict::Stars { .. } | Verdict::Pair { .. } | Verdict::Edit { .. } | Verdict::Report => {
+            None
+        }
+    }
+}
+
+fn reward(rating: &Rating) -> Option<f64> {
+    match &rating.verdict {
+        Verdict::Thumbs { value: Thumb::Up } => Some(1.0),
+        Verdict::Thumbs { value: Thumb::Down } => Some(0.0),
+        Verdict::Stars { value } => Some((f64::from(*value) - 1.0) / 4.0),
+        Verdict::Pair { .. } | Verdict::Edit { .. } | Verdict::Report => None,
+    }
+}
+
+/// A row about the first sample, then changed.
+fn one(rating: &Rating, change: impl FnOnce(&mut Row<'_>)) -> Option<serde_json::Result<String>> {
+    let sample = rating.samples.first()?;
+    let prompt = match rating.prompt.messages.as_slice() {
+        [] => Said::Text(rating.prompt.text.clone()),
+        messages => Said::Messages(messages.to_vec()),
+    };
+    let mut row = Row {
+        prompt,
+        completion: Some(completion(&rating.prompt, &sample.text)),
+        chosen: None,
+        rejected: None,
+        label: None,
+        reward: None,
+        rating: &rating.id,
+    };
+    change(&mut row);
+    Some(serde_json::to_string(&row))
+}
+
+/// What followed the prompt: a reply with the beginning that the rater fixed, or plain text.
+fn completion(prompt: &RatedPrompt, text: &str) -> Said {
+    if prompt.messages.is_empty() {
+        return Said::Text(text.to_owned());
+    }
+    Said::Messages(vec![Message::new("assistant", format!("{}{text}", prompt.text))])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rating(verdict: &str, samples: usize) -> Rating {
+        let sample = |text: &str| {
+            format!(
+                r#"{{"text":"{text}","token_ids":[5],"logprobs_drawn":[-1.0],"logprobs_full":[-1.0],
+                "end_reason":"stop","sampling":{{}},"seed":1}}"#
+            )
+        };
+        let samples = ["good", "bad"][..samples].iter().map(|text| sample(text));
+        let text = format!(
+            r#"{{"version":1,"id":"i","created":"t","page_version":"0","policy":{{"name":"p","sha256":"0"}},
+            "backend":"cpu","task":"dialogue","prompt":{{"messages":[{{"role":"user","content":"Hi"}}],
+            "token_ids":[1]}},"samples":[{}],"verdict":{verdict},"seconds":1.0,"rater":"r","consent":"1",
+            "locale":"en"}}"#,
+            samples.collect::<Vec<_>>().join(",")
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn each_verdict_gives_the_rows_that_it_means() {
+        let check = |verdict: &str, samples, shape, expected: Option<&str>| {
+            let rows = export_rows(&rating(verdict, samples), shape);
+            match expected {
+                None => assert!(rows.is_empty(), "{verdict}: {rows:?}"),
+                Some(expected) => {
+                    assert_eq!(rows.len(), 1, "{verdict}");
+                    assert!(rows[0].contains(expected), "{}", rows[0]);
+                }
+            }
+        };
+        let pair = |value: &str| format!(r#"{{"kind":"pair","value":"{value}"}}"#);
+        let stars = |value: u8| format!(r#"{{"kind":"stars","value":{value}}}"#);
+        let edit = |text: &str| format!(r#"{{"kind":"edit","text":"{text}"}}"#);
+        let chosen =
+            |text: &str| format!(r#""chosen":[{{"role":"assistant","content":"{text}"}}]"#);
+        check(&pair("left"), 2, ExportShape::Preference, Some(&chosen("good")));
+        check(&pair("right"), 2, ExportShape::Preference, Some(&chosen("bad")));
+        check(&pair("tie"), 2, ExportShape::Preference, None);
+        check(&pair("both_bad"), 2, ExportShape::Preference, None);
+        check(&pair("left"), 2, ExportShape::Unpaired, None);
+        check(&stars(1), 1, ExportShape::Scalar, Some(r#""reward":0.0"#));
+        check(&stars(4), 1, ExportShape::Scalar, Some(r#""reward":0.75"#));
+        check(&stars(5), 1, ExportShape::Unpaired, Some(r#""label":true"#));
+        check(&stars(3), 1, ExportShape::Unpaired, None);
+        check(r#"{"kind":"thumbs","value":"down"}"#, 1, ExportShape::Unpaired, Some("false"));
+        check(r#"{"kind":"thumbs","value":"up"}"#, 1, ExportShape::Scalar, Some("1.0"));
+        check(&edit("best"), 1, ExportShape::Sft, Some("best"));
+        check(&edit("best"), 1, ExportShape::Preference, Some(&chosen("best")));
+        check(&edit("good"), 1, ExportShape::Preference, None);
+        check(r#"{"kind":"report"}"#, 1, ExportShape::Scalar, None);
+        check(&pair("tie"), 2, ExportShape::Ratings, Some(r#""value":"tie""#));
+    }
+
+    #[test]
+    fn plain_text_stays_plain() {
+        let mut rating = rating(r#"{"kind":"stars","value":5}"#, 1);
+        rating.prompt.messages.clear();
+        rating.prompt.text = "Once".into();
+        let row = &export_rows(&rating, ExportShape::Scalar)[0];
+        assert_eq!(row, r#"{"prompt":"Once","completion":"good","reward":1.0,"rating":"i"}"#);
+    }
+}

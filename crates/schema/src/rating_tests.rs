@@ -1,0 +1,105 @@
+//! Tests of [`Rating`]: what is accepted, and the name of what is not.
+
+use super::*;
+use crate::{EndReason, Sampling};
+
+fn sample() -> Sample {
+    Sample {
+        text: "Hi".into(),
+        token_ids: vec![5, 1],
+        logprobs_drawn: vec![-0.5, 0.0],
+        logprobs_full: vec![-0.7, -0.1],
+        end_reason: EndReason::Stop,
+        sampling: Sampling::default(),
+        seed: 7,
+    }
+}
+
+fn rating() -> Rating {
+    Rating {
+        version: RATING_VERSION,
+        id: "01900000-0000-7000-8000-000000000001".into(),
+        created: "2026-11-24T10:00:00.123Z".into(),
+        page_version: "0.1.0".into(),
+        policy: PolicyId { name: "base".into(), sha256: "0".repeat(64), adapter: None },
+        backend: "cpu".into(),
+        task: "dialogue".into(),
+        prompt: RatedPrompt {
+            messages: vec![Message::new("user", "Hello")],
+            text: String::new(),
+            token_ids: vec![3, 9, 4],
+        },
+        samples: vec![sample(), sample()],
+        verdict: Verdict::Pair { value: PairChoice::Left },
+        reported: Vec::new(),
+        reasons: vec!["clear".into()],
+        remark: None,
+        seconds: 3.5,
+        rater: "01900000-0000-4000-8000-000000000001".into(),
+        consent: "1".into(),
+        locale: "en".into(),
+        probe: None,
+    }
+}
+
+#[test]
+fn a_rating_is_read_back_as_it_was_written() {
+    for verdict in [
+        Verdict::Pair { value: PairChoice::BothBad },
+        Verdict::Stars { value: 4 },
+        Verdict::Thumbs { value: Thumb::Down },
+        Verdict::Edit { text: "Hello!".into() },
+        Verdict::Report,
+    ] {
+        let rating = Rating { verdict, ..rating() };
+        let text = serde_json::to_string(&rating).unwrap();
+        assert_eq!(serde_json::from_str::<Rating>(&text).unwrap(), rating);
+    }
+}
+
+#[test]
+fn an_unknown_field_is_refused_at_every_depth() {
+    let text = serde_json::to_string(&rating()).unwrap();
+    for inside in ["{\"version\"", "{\"kind\"", "{\"name\"", "{\"role\"", "{\"temperature\""] {
+        assert!(text.contains(inside), "{inside}: {text}");
+        let spoiled = text.replacen(inside, &inside.replace('{', "{\"extra\":1,"), 1);
+        assert!(serde_json::from_str::<Rating>(&spoiled).is_err(), "{spoiled}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let check = |spoil: fn(&mut Rating), words: &str| {
+        let mut rating = rating();
+        spoil(&mut rating);
+        let error = rating.validate().expect_err(words).to_string();
+        assert!(error.contains(words), "{error}");
+    };
+    assert_eq!(rating().validate(), Ok(()));
+    check(|rating| rating.version = 2, "version 2");
+    check(|rating| rating.id = "01900000-0000-4000-8000-000000000001".into(), "id is not");
+    check(|rating| rating.created = "24.11.2026".into(), "created");
+    check(|rating| rating.policy.sha256 = "A".repeat(64), "sha256");
+    check(|rating| rating.rater = "Ann".into(), "rater");
+    check(|rating| rating.consent = String::new(), "consent");
+    check(|rating| rating.seconds = f64::NAN, "seconds");
+    check(|rating| rating.prompt.token_ids.clear(), "prompt.token_ids");
+    check(|rating| rating.reported = vec![2], "reported");
+    check(|rating| rating.remark = Some("x".repeat(MAX_TEXT_BYTES + 1)), "remark has 32769");
+    check(|rating| rating.reasons = vec!["x".into(); 17], "reasons has 17");
+    check(|rating| rating.prompt.token_ids = vec![1; MAX_TOKENS + 1], "prompt.token_ids has 4097");
+    check(|rating| drop(rating.samples.pop()), "needs 2 samples and there are 1");
+    check(|rating| rating.verdict = Verdict::Stars { value: 3 }, "needs 1 samples");
+    check(|rating| rating.verdict = Verdict::Report, "reported");
+    check(|rating| rating.samples[1].logprobs_full = vec![-0.5], "sample 1: 2 tokens and 1");
+    check(|rating| rating.samples[0].logprobs_drawn[1] = 0.5, "log-probability 0.5");
+    check(|rating| rating.samples[0].logprobs_drawn[1] = f32::NAN, "log-probability NaN");
+    check(|rating| rating.samples[0].sampling.top_p = 2.0, "top_p is 2");
+    check(
+        |rating| {
+            rating.samples.truncate(1);
+            rating.verdict = Verdict::Stars { value: 6 };
+        },
+        "from 1 to 5",
+    );
+}
