@@ -283,7 +283,7 @@ fn reward_metrics(
         rewarded.rollout.completions.iter().map(|ids| ids.len() as f64).collect();
     let clipped = rewarded.rollout.end_reasons.iter().map(|reason| match reason {
         EndReason::Stop => 0.0,
-        EndReason::Length => 1.0,
+        EndReason::Length | EndReason::Interrupted => 1.0,
     });
     let mut others = vec![
         ("reward_std".to_owned(), deviation(&totals)),

@@ -38,7 +38,6 @@ pub fn run(args: &SampleArgs) -> Result<()> {
         .map_err(|error| usage(error.to_string()))?;
     for row in 0..rollout.completions.len() {
         let sample = Sample {
-            prompt: args.prompt.clone(),
             text: policy.tokenizer.decode(&rollout.completions[row]),
             token_ids: rollout.completions[row].clone(),
             logprobs_drawn: rollout.logprobs_drawn[row].clone(),

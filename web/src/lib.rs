@@ -1,0 +1,4 @@
+//! The page as a pure function of what happened; the browser side is in `main.rs`.
+
+pub mod event;
+pub mod node;
