@@ -10,7 +10,7 @@ use kudos_core::text::chat::Message;
 use kudos_schema::Sampling;
 use pollster::block_on;
 use serde_json::Value;
-use trainer::policy::{Policy, PolicyFiles};
+use trainer::policy::{self, Policy};
 
 fn ids(value: &Value) -> Vec<u32> {
     serde_json::from_value(value.clone()).unwrap()
@@ -50,7 +50,7 @@ fn check(policy: &Policy, case: &Value) {
 
 #[test]
 fn transformers_reads_the_shipped_folder_with_equal_tokens_and_logits() {
-    let policy = PolicyFiles::embedded().load(&Device::flex()).unwrap();
+    let policy = policy::embedded().load(&Device::flex()).unwrap();
     assert_eq!(policy.stop_tokens(), StopTokens(vec![policy.tokenizer.end_id()]));
     let cases: Vec<Value> =
         serde_json::from_str(include_str!("golden/shipped_policy.json")).unwrap();

@@ -9,12 +9,13 @@ Usage: python shipped_policy.py [FILE]
 import json
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from load_checkpoint import load_model
 from transformers import AutoTokenizer
 
-FOLDER = Path(__file__).parents[2] / "policies" / "base"
+BUNDLE = Path(__file__).parents[2] / "policies" / "base.kudos"
 
 REQUESTS = [
     ("triples", "Paris: the capital and largest city of France", "Paris | part_of | France"),
@@ -22,6 +23,15 @@ REQUESTS = [
     ("dialogue", "hello, how are you?", "i'm fine, thanks"),
     ("summary", "Returns the number of bytes that were read so far.", "Bytes read."),
 ]
+
+
+def unpack(bundle, folder):
+    """The parts of a bundle as files: the manifest after 16 bytes says where they lie."""
+    data = bundle.read_bytes()
+    length = int.from_bytes(data[12:16], "little")
+    for part in json.loads(data[16 : 16 + length])["parts"]:
+        content = data[part["offset"] : part["offset"] + part["bytes"]]
+        (folder / part["name"]).write_bytes(content)
 
 
 def solve(model, tokenizer, task, request, answer):
@@ -50,9 +60,11 @@ def solve(model, tokenizer, task, request, answer):
 
 def main():
     torch.set_num_threads(1)
-    model = load_model(FOLDER)
-    tokenizer = AutoTokenizer.from_pretrained(FOLDER, local_files_only=True)
-    solved = [solve(model, tokenizer, *request) for request in REQUESTS]
+    with TemporaryDirectory() as folder:
+        unpack(BUNDLE, Path(folder))
+        model = load_model(Path(folder))
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        solved = [solve(model, tokenizer, *request) for request in REQUESTS]
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_suffix(".json")
     path.write_text("[\n" + ",\n".join(map(json.dumps, solved)) + "\n]\n")
     print(f"{len(solved)} requests, {path.stat().st_size} bytes")

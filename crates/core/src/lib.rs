@@ -3,11 +3,13 @@
 //! Tensors and bytes in, tensors and bytes out: no file, network, clock, environment, thread or
 //! backend is known here. Devices, coins and data are arguments.
 
+pub mod bundle;
 mod first_order;
 pub mod learn;
 pub mod model;
 pub mod objective;
 pub mod optim;
+pub mod policy;
 pub mod reward;
 pub mod rollout;
 pub mod task;

@@ -38,6 +38,8 @@ pub enum Verb {
     Score(ScoreCommand),
     /// List devices and whether they can be trusted
     Devices(DevicesArgs),
+    /// Pack a policy into one file for the page, or unpack one into a folder
+    Export(ExportArgs),
     /// Time training and generation, for `cargo xtask bench`
     #[command(hide = true)]
     Bench(BenchArgs),
@@ -221,6 +223,20 @@ pub struct DevicesArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// Settings of `export`.
+#[derive(Debug, Clone, Args)]
+pub struct ExportArgs {
+    /// Folder or bundle of the policy; the shipped one if left out
+    #[arg(long, value_name = "PATH")]
+    pub model: Option<PathBuf>,
+    /// What people should know of it, a TOML file; the bundle's own if left out
+    #[arg(long, value_name = "FILE")]
+    pub card: Option<PathBuf>,
+    /// A new bundle if it ends in `.kudos`, else a new Hugging Face folder
+    #[arg(long, value_name = "PATH")]
+    pub output: PathBuf,
 }
 
 /// Settings of `bench`.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use kudos_core::task::{self, TaskData};
+use kudos_core::task::{self, Task, TaskData};
 
 use crate::usage::usage;
 
@@ -18,10 +18,7 @@ const STORIES: &str = include_str!("../../../data/stories_austen_pride_and_preju
 /// # Errors
 /// If there is no such task.
 pub fn task(name: &str) -> Result<TaskData> {
-    let names = task::TASKS.map(|task| task.name());
-    let task = task::task(name).ok_or_else(|| {
-        usage(format!("there is no task `{name}`: choose one of {}", names.join(", ")))
-    })?;
+    let task = check_task(name)?;
     let text = match task.file() {
         "kg.jsonl" => TRIPLES,
         "summaries_rustdoc.jsonl" => SUMMARIES,
@@ -30,6 +27,17 @@ pub fn task(name: &str) -> Result<TaskData> {
         other => unreachable!("{other} is not embedded"),
     };
     task::load(task, text).with_context(|| format!("the built-in data of `{name}`"))
+}
+
+/// The built-in task called `name`.
+///
+/// # Errors
+/// If there is none.
+pub fn check_task(name: &str) -> Result<&'static dyn Task> {
+    let names = task::TASKS.map(|task| task.name());
+    task::task(name).ok_or_else(|| {
+        usage(format!("there is no task `{name}`: choose one of {}", names.join(", ")))
+    })
 }
 
 /// The items of a user's JSON Lines file, dealt into splits.

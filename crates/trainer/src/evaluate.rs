@@ -10,7 +10,7 @@ use kudos_schema::{EndReason, EvalResult, Sampling};
 use crate::args::EvalArgs;
 use crate::batches::{Purpose, coins};
 use crate::parallel::Workers;
-use crate::policy::{Policy, PolicyFiles};
+use crate::policy::{self, Policy, PolicyFiles};
 use crate::usage::usage;
 use crate::{bootstrap, data, open_device, output};
 
@@ -172,14 +172,14 @@ pub fn nll_nats(policy: &Policy, items: &[(Item, Vec<u32>)]) -> Result<Option<f6
     Ok(Some(sum / count as f64))
 }
 
-/// A policy's files: a folder, or the shipped one.
+/// A policy's files: a folder, a bundle, or the shipped one.
 ///
 /// # Errors
 /// Usage errors that name the file.
 pub fn policy_files(model: Option<&std::path::Path>) -> Result<PolicyFiles> {
     match model {
-        None => Ok(PolicyFiles::embedded()),
-        Some(folder) => PolicyFiles::read(folder).map_err(|error| usage(error.to_string())),
+        None => Ok(policy::embedded()),
+        Some(path) => policy::read(path).map_err(|error| usage(error.to_string())),
     }
 }
 

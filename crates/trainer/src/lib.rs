@@ -8,6 +8,7 @@ pub mod data;
 pub mod device;
 pub mod devices;
 pub mod evaluate;
+pub mod export;
 pub mod interrupt;
 pub mod journal;
 pub mod open_device;
@@ -47,6 +48,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Some(Verb::Reinforce(args)) => train(args, Some(Stage::Reinforce)),
         Some(Verb::Eval(args)) => evaluate::run(args),
         Some(Verb::Sample(args)) => sample::run(args),
+        Some(Verb::Export(args)) => export::run(args),
         Some(Verb::Score(args)) => score::print(&args.score),
         Some(Verb::Devices(args)) => open_device::list(args),
         Some(Verb::Bench(args)) => {

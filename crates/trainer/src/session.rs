@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::interrupt::Interrupt;
 use crate::journal::{EventWriter, Journal, Mark, SampleRow, host_name};
 use crate::plan::Plan;
-use crate::policy::{Policy, PolicyFiles};
+use crate::policy::{self, Policy, PolicyFiles};
 use crate::progress::{Display, Progress, StepReport};
 use crate::recipe::Precision;
 use crate::store::{Checkpoints, FillError, RunDirectory};
@@ -210,13 +210,13 @@ impl Session {
     pub fn save(&mut self, policy: &Policy, optimizer: &AdamW, score: Option<f64>) -> Result<()> {
         self.state.mark = self.journal.mark()?;
         self.state.seconds = self.seconds();
-        let files = policy.files(StoredAs::F32)?;
+        let files = block_on(policy.files(StoredAs::F32))?;
         let optimizer = block_on(optimizer.to_bytes())?;
         let state = serde_json::to_string_pretty(&self.state)?;
         self.checkpoints.save(self.state.step as u64, score, |folder| {
             let model = folder.join("model");
             std::fs::create_dir(&model)?;
-            files.write(&model)?;
+            policy::write(&files, &model)?;
             std::fs::write(folder.join(OPTIMIZER), &optimizer)?;
             Ok::<(), FillError>(std::fs::write(folder.join(STATE), state + "\n")?)
         })?;
@@ -251,7 +251,7 @@ fn read_checkpoint(path: &Path, plan: &Plan, device: &Device) -> Result<(State, 
         .with_context(|| format!("{}/{OPTIMIZER}", path.display()))?;
     let config: AdamWConfig = plan.recipe.optimizer.adamw;
     let optimizer = AdamW::from_bytes(config, &bytes, device)?;
-    Ok((state, Resumed { files: PolicyFiles::read(&path.join("model"))?, optimizer }))
+    Ok((state, Resumed { files: policy::read(&path.join("model"))?, optimizer }))
 }
 
 /// The first few names, and how many more there are.

@@ -3,12 +3,13 @@
 use anyhow::Result;
 use kudos_core::reward::Reward;
 use kudos_core::task::Item;
+use pollster::block_on;
 use kudos_schema::{Estimate, RunResult};
 
 use crate::batches::{Purpose, coins};
 use crate::evaluate::{Evaluation, metric_of};
 use crate::journal::{METRICS, read_metrics, series};
-use crate::policy::Policy;
+use crate::policy::{self, Policy};
 use crate::recipe::Recipe;
 use crate::reinforce::{draw, greedy};
 use crate::report::{self, Better, Chart, HeldOut, Report, SamplePair, Scored, Series, curve_svg};
@@ -77,11 +78,11 @@ pub fn write(session: Session, finished: &Finished<'_>) -> Result<()> {
         held_out(&format!("{name}, drawn"), &before.drawn, &after.drawn, recipe.seed)?,
         held_out(&format!("{name}, greedy"), &before.greedy, &after.greedy, recipe.seed)?,
     ];
-    let files = policy.files(recipe.watch.model_dtype)?;
+    let files = block_on(policy.files(recipe.watch.model_dtype))?;
     let (state, seconds) = (session.state.clone(), session.seconds());
     let directory = session.finish();
     let folder = directory.path().to_owned();
-    write_folder(&folder.join("model"), |folder| files.write(folder))?;
+    write_folder(&folder.join("model"), |folder| policy::write(&files, folder))?;
     let result = RunResult {
         version: 1,
         task: (*task).to_owned(),

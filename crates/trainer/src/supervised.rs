@@ -19,7 +19,7 @@ use crate::evaluate::{self, policy_files};
 use crate::journal::{METRICS, read_metrics, series};
 use crate::parallel::Workers;
 use crate::plan::Plan;
-use crate::policy::Policy;
+use crate::policy::{self, Policy};
 use crate::recipe::{Recipe, Stage};
 use crate::report::{Series, curve_svg};
 use crate::session::{Session, StepNumbers, frozen, seed_device, working};
@@ -126,9 +126,9 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
         }
     }
     let directory = session.finish();
-    let files = policy.files(recipe.watch.model_dtype)?;
+    let files = block_on(policy.files(recipe.watch.model_dtype))?;
     let folder = directory.path();
-    write_folder(&folder.join("model"), |folder| files.write(folder))?;
+    write_folder(&folder.join("model"), |folder| policy::write(&files, folder))?;
     let points = series(&read_metrics(&folder.join(METRICS))?, "loss");
     let svg = curve_svg("Loss, nats a token", &[Series { name: "loss".to_owned(), points }]);
     write_file(&folder.join("curve.svg"), svg.as_bytes())?;

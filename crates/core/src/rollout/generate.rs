@@ -1,11 +1,13 @@
 //! The decoding loop: the same for the trainer and for the page.
 //!
 //! Prompts of any lengths are padded on the left and decoded together over a preallocated cache.
-//! Tokens, coins and log-probabilities stay on the device; every [`CHECK_EVERY`] tokens it is read
-//! back which completions are still open. When half of the batch has ended, the other half goes on
-//! alone: the batch is halved rather than cut to what is open, so that a GPU sees few shapes.
+//! Tokens, coins and log-probabilities stay on the device; every few tokens they are read back at
+//! once, and whoever watches may look and stop. When half of the batch has ended, the other half
+//! goes on alone: the batch is halved rather than cut to what is open, so that a GPU sees few shapes.
 
-use burn::tensor::{Bool, Int, Tensor, TensorData};
+use std::ops::ControlFlow;
+
+use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
 use kudos_schema::{EndReason, Sampling};
 use thiserror::Error;
 
@@ -13,8 +15,8 @@ use super::coins::Coins;
 use super::sampling::{distribution, draw, log_probs, penalize};
 use crate::model::{Cache, PaddingSide, Tokens, Transformer};
 
-/// Tokens decoded between two looks at which completions have ended.
-const CHECK_EVERY: usize = 8;
+/// Tokens decoded between two reads where nobody watches.
+const READ_EVERY: usize = 8;
 
 /// A batch of completions, as plain data. Outer vectors: one entry a completion.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -59,6 +61,16 @@ pub struct Generation<'a> {
     pub first_index: usize,
 }
 
+/// Somebody who reads along.
+#[derive(Debug)]
+pub struct Watch<Look> {
+    /// Tokens decoded between two reads; at least 1.
+    pub every: usize,
+    /// Sees what was drawn so far after each read, and says whether to go on. An
+    /// `AsyncFnMut(&Rollout) -> ControlFlow<()>`, so that a page can let other messages in.
+    pub look: Look,
+}
+
 /// Why nothing was generated.
 #[derive(Debug, Error)]
 pub enum GenerateError {
@@ -96,39 +108,58 @@ pub async fn generate(
     prompts: &[Vec<u32>],
     generation: &Generation<'_>,
 ) -> Result<Rollout, GenerateError> {
+    let unseen = Watch { every: READ_EVERY, look: async |_: &Rollout| ControlFlow::Continue(()) };
+    generate_watched(model, prompts, generation, unseen).await
+}
+
+/// As [`generate`], read along and possibly interrupted; the same coins give the same tokens.
+///
+/// # Errors
+/// If a prompt is empty or leaves no room, or the device fails.
+pub async fn generate_watched<Look: AsyncFnMut(&Rollout) -> ControlFlow<()>>(
+    model: &Transformer,
+    prompts: &[Vec<u32>],
+    generation: &Generation<'_>,
+    mut watch: Watch<Look>,
+) -> Result<Rollout, GenerateError> {
     let context = model.config().context_length;
-    for (index, prompt) in prompts.iter().enumerate() {
-        if prompt.is_empty() {
-            return Err(GenerateError::EmptyPrompt { index });
-        }
-        if prompt.len() >= context {
-            let length = prompt.len();
-            return Err(GenerateError::PromptTooLong { index, length, context });
-        }
-    }
+    check_prompts(prompts, context)?;
     let Some(shortest) = prompts.iter().map(Vec::len).min() else {
         return Ok(Rollout::default());
     };
     let limit = generation.sampling.max_completion_length.min(context - shortest);
     let mut decoder = Decoder::new(model, prompts, generation, limit);
-    let mut drawn = 0;
-    while drawn < limit {
-        decoder.step(drawn);
-        drawn += 1;
-        if drawn % CHECK_EVERY == 0 && drawn < limit {
-            let open = decoder.open().await?;
-            if open.is_empty() {
-                break;
-            }
-            if open.len() <= decoder.rows.len() / 2 {
-                decoder.halve(&open).await?;
-            }
+    for drawn in 1..=limit {
+        decoder.step(drawn - 1);
+        if drawn % watch.every != 0 && drawn < limit {
+            continue;
+        }
+        decoder.read().await?;
+        let flow = (watch.look)(&decoder.rollout).await;
+        let open = decoder.open();
+        if flow.is_break() {
+            decoder.interrupt(&open);
+            break;
+        }
+        if open.is_empty() {
+            break;
+        }
+        if open.len() <= decoder.rows.len() / 2 {
+            decoder.halve(&open);
         }
     }
-    decoder.collect(prompts).await
+    Ok(decoder.rollout)
 }
 
-/// The state of the loop, on the device but for what `flush` has read back. B counts the completions
+pub(super) fn check_prompts(prompts: &[Vec<u32>], context: usize) -> Result<(), GenerateError> {
+    prompts.iter().enumerate().try_for_each(|(index, prompt)| match prompt.len() {
+        0 => Err(GenerateError::EmptyPrompt { index }),
+        length if length >= context => Err(GenerateError::PromptTooLong { index, length, context }),
+        _ => Ok(()),
+    })
+}
+
+/// The state of the loop, on the device but for what [`Decoder::read`] has read back. B counts the completions
 /// that are still decoded.
 struct Decoder<'a> {
     model: &'a Transformer,
@@ -142,8 +173,6 @@ struct Decoder<'a> {
     position: Tensor<2, Int>,
     /// All coins, uploaded once. `[B, T]`
     coins: Tensor<2>,
-    /// Completions that have drawn a stop token. `[B, 1]`
-    ended: Tensor<2, Bool>,
     /// Tokens present so far, for the repetition penalty. `[B, V]`
     seen: Option<Tensor<2, Bool>>,
     /// The last token drawn. `[B, 1]`
@@ -151,18 +180,12 @@ struct Decoder<'a> {
     /// Steps not yet read back.
     steps: Vec<Step>,
     /// What was read back, one entry a prompt.
-    read: Vec<Drawing>,
+    rollout: Rollout,
+    /// Which of the completions in `rollout` have ended.
+    ended: Vec<bool>,
 }
 
-/// One completion on the host, its end not yet looked for.
-#[derive(Debug, Clone, Default)]
-struct Drawing {
-    ids: Vec<u32>,
-    logprobs_drawn: Vec<f32>,
-    logprobs_full: Vec<f32>,
-}
-
-/// What one step leaves for the end.
+/// What one step leaves to be read.
 struct Step {
     /// `[B, 1]`
     token: Tensor<2, Int>,
@@ -196,7 +219,7 @@ impl<'a> Decoder<'a> {
         Self {
             position: Tensor::from_data(TensorData::new(lengths, [batch, 1]), &device),
             coins: Tensor::from_data(TensorData::new(coins, [batch, limit]), &device),
-            ended: Tensor::<2, Int>::zeros([batch, 1], &device).greater_elem(0),
+            ended: vec![false; batch],
             seen: penalized.then(|| {
                 let seen = prompts.iter().flat_map(|prompt| {
                     let mut row = vec![false; vocabulary];
@@ -208,7 +231,14 @@ impl<'a> Decoder<'a> {
             }),
             token: None,
             steps: Vec::with_capacity(limit),
-            read: vec![Drawing::default(); batch],
+            rollout: Rollout {
+                prompts: prompts.to_vec(),
+                completions: vec![Vec::new(); batch],
+                logprobs_drawn: vec![Vec::new(); batch],
+                logprobs_full: vec![Vec::new(); batch],
+                // Until a stop token says otherwise.
+                end_reasons: vec![EndReason::Length; batch],
+            },
             rows: (0..batch).collect(),
             model,
             generation,
@@ -241,10 +271,6 @@ impl<'a> Decoder<'a> {
             let chosen = ids.unsqueeze::<2>().expand(dims).equal(drawn.token.clone().expand(dims));
             seen.inplace(|seen| seen.bool_or(chosen));
         }
-        for stop in &self.generation.stop.0 {
-            let stopped = drawn.token.clone().equal_elem(*stop as i64);
-            self.ended.inplace(|ended| ended.bool_or(stopped));
-        }
         self.token = Some(drawn.token.clone());
         self.steps.push(Step {
             token: drawn.token,
@@ -254,15 +280,20 @@ impl<'a> Decoder<'a> {
     }
 
     /// Places in the batch of the completions that have not ended.
-    async fn open(&self) -> Result<Vec<usize>, GenerateError> {
-        let ended = integers(self.ended.clone().int()).await?;
-        Ok((0..ended.len()).filter(|row| ended[*row] == 0).collect())
+    fn open(&self) -> Vec<usize> {
+        (0..self.rows.len()).filter(|place| !self.ended[self.rows[*place]]).collect()
+    }
+
+    /// Marks the completions at these places as cut off by whoever watched.
+    fn interrupt(&mut self, open: &[usize]) {
+        for place in open {
+            self.rollout.end_reasons[self.rows[*place]] = EndReason::Interrupted;
+        }
     }
 
     /// Goes on with half of the batch, or less: the open completions and as many ended ones as fill
     /// it.
-    async fn halve(&mut self, open: &[usize]) -> Result<(), GenerateError> {
-        self.flush().await?;
+    fn halve(&mut self, open: &[usize]) {
         let mut size = self.rows.len();
         while open.len() <= size / 2 {
             size /= 2;
@@ -277,77 +308,51 @@ impl<'a> Decoder<'a> {
         self.logits.inplace(|logits| logits.select(0, places.clone()));
         self.position.inplace(|position| position.select(0, places.clone()));
         self.coins.inplace(|coins| coins.select(0, places.clone()));
-        self.ended.inplace(|ended| ended.select(0, places.clone()));
         self.seen = self.seen.take().map(|seen| seen.select(0, places.clone()));
         self.token = self.token.take().map(|token| token.select(0, places));
-        Ok(())
     }
 
-    /// Reads the steps back.
-    async fn flush(&mut self) -> Result<(), GenerateError> {
+    /// Reads the steps back, all in one tensor, and ends what drew a stop token or filled its context.
+    async fn read(&mut self) -> Result<(), GenerateError> {
         let steps = std::mem::take(&mut self.steps);
-        if steps.is_empty() {
-            return Ok(());
-        }
-        let column = |part: fn(&Step) -> Tensor<2>| {
-            floats(Tensor::cat(steps.iter().map(part).collect::<Vec<_>>(), 1))
-        };
-        let drawn = column(|step| step.logprob_drawn.clone()).await?;
-        let full = column(|step| step.logprob_full.clone()).await?;
-        let tokens = Tensor::cat(steps.iter().map(|step| step.token.clone()).collect(), 1);
-        let tokens = integers(tokens).await?;
-        for (place, row) in self.rows.iter().enumerate() {
-            let range = place * steps.len()..(place + 1) * steps.len();
-            let read = &mut self.read[*row];
-            read.ids.extend(tokens[range.clone()].iter().map(|id| *id as u32));
-            read.logprobs_drawn.extend(&drawn[range.clone()]);
-            read.logprobs_full.extend(&full[range]);
+        // Ids are exact in f32 up to 16 million.
+        let ids = steps.iter().map(|step| step.token.clone()).collect();
+        let mut parts = vec![Tensor::cat(ids, 1).float().cast(DType::F32)];
+        parts.extend(steps.iter().map(|step| step.logprob_drawn.clone()));
+        parts.extend(steps.iter().map(|step| step.logprob_full.clone()));
+        let data = Tensor::cat(parts, 1).into_data_async().await;
+        let data = data.map_err(|error| GenerateError::Device(format!("{error:?}")))?;
+        let values: Vec<f32> = data.convert::<f32>().try_to_vec().expect("converted to f32");
+        let context = self.model.config().context_length;
+        for (values, row) in values.chunks(3 * steps.len()).zip(&self.rows) {
+            let (ids, logprobs) = values.split_at(steps.len());
+            let (drawn, full) = logprobs.split_at(steps.len());
+            let rollout = &mut self.rollout;
+            for step in 0..steps.len() {
+                if self.ended[*row] {
+                    break;
+                }
+                let id = ids[step] as u32;
+                rollout.completions[*row].push(id);
+                rollout.logprobs_drawn[*row].push(drawn[step]);
+                rollout.logprobs_full[*row].push(full[step]);
+                let stopped = self.generation.stop.0.contains(&id);
+                if stopped {
+                    rollout.end_reasons[*row] = EndReason::Stop;
+                }
+                let length = rollout.prompts[*row].len() + rollout.completions[*row].len();
+                self.ended[*row] = stopped || length == context;
+            }
         }
         Ok(())
     }
-
-    /// Reads everything back and cuts each completion after its stop token.
-    async fn collect(mut self, prompts: &[Vec<u32>]) -> Result<Rollout, GenerateError> {
-        self.flush().await?;
-        let context = self.model.config().context_length;
-        let mut rollout = Rollout::default();
-        for (prompt, mut read) in prompts.iter().zip(self.read) {
-            let room = read.ids.len().min(context - prompt.len());
-            let is_stop = |id: &u32| self.generation.stop.0.contains(id);
-            let stop = read.ids[..room].iter().position(is_stop);
-            let length = stop.map_or(room, |place| place + 1);
-            read.ids.truncate(length);
-            read.logprobs_drawn.truncate(length);
-            read.logprobs_full.truncate(length);
-            rollout.prompts.push(prompt.clone());
-            rollout.completions.push(read.ids);
-            rollout.logprobs_drawn.push(read.logprobs_drawn);
-            rollout.logprobs_full.push(read.logprobs_full);
-            rollout.end_reasons.push(stop.map_or(EndReason::Length, |_| EndReason::Stop));
-        }
-        Ok(rollout)
-    }
-}
-
-async fn integers(tensor: Tensor<2, Int>) -> Result<Vec<i64>, GenerateError> {
-    let data = tensor.into_data_async().await.map_err(device_error)?;
-    Ok(data.convert::<i64>().try_to_vec().expect("converted to i64"))
-}
-
-async fn floats(tensor: Tensor<2>) -> Result<Vec<f32>, GenerateError> {
-    let data = tensor.into_data_async().await.map_err(device_error)?;
-    Ok(data.convert::<f32>().try_to_vec().expect("converted to f32"))
 }
 
 /// Logits after the last position. `[B, T, D] -> [B, V]`
-fn last_logits(model: &Transformer, hidden: Tensor<3>) -> Tensor<2> {
+pub(super) fn last_logits(model: &Transformer, hidden: Tensor<3>) -> Tensor<2> {
     let [batch, time, width] = hidden.dims();
     let last = hidden.narrow(1, time - 1, 1).reshape([batch, 1, width]);
     let logits = model.logits(last);
     let [_, _, vocabulary] = logits.dims();
-    logits.reshape([batch, vocabulary]).cast(burn::tensor::DType::F32)
-}
-
-fn device_error(error: impl std::fmt::Debug) -> GenerateError {
-    GenerateError::Device(format!("{error:?}"))
+    logits.reshape([batch, vocabulary]).cast(DType::F32)
 }

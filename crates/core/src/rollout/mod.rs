@@ -2,10 +2,14 @@
 //!
 //! Leaves out: rewards and learning. What is produced is plain data on the host.
 
+mod alternatives;
 mod coins;
 mod generate;
 mod sampling;
 
+pub use alternatives::{NextToken, next_token};
 pub use coins::Coins;
-pub use generate::{GenerateError, Generation, Rollout, StopTokens, generate};
+pub use generate::{
+    GenerateError, Generation, Rollout, StopTokens, Watch, generate, generate_watched,
+};
 pub use sampling::{Drawn, distribution, draw, log_probs, penalize};

@@ -13,10 +13,10 @@
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, ErrorKind, Value as Jinja, context};
 use minijinja_contrib::pycompat::unknown_method_callback;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::tokenizer::{Piece, Tokenizer};
+pub use kudos_schema::Message;
 
 /// Our template: one token opens a message and names who speaks, `<|end|>` closes a reply.
 ///
@@ -48,22 +48,6 @@ pub enum ChatError {
         "tokenizer_config.json has no chat_template ({0}): add one, or use the default template"
     )]
     NoTemplate(String),
-}
-
-/// One turn of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// Who speaks: `system`, `user` or `assistant`.
-    pub role: String,
-    /// What is said.
-    pub content: String,
-}
-
-impl Message {
-    /// A message of `role`.
-    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { role: role.into(), content: content.into() }
-    }
 }
 
 /// How messages become one text.

@@ -8,7 +8,7 @@ mod weights;
 
 pub use config::{SpecialTokens, config_from_json, config_to_json};
 pub(crate) use weights::numbers;
-pub use weights::{StoredAs, read_weights, write_weights};
+pub use weights::{StoredAs, read_weights, stored_numbers, write_weights};
 
 use thiserror::Error;
 

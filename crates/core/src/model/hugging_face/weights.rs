@@ -133,6 +133,19 @@ pub fn read_weights(
     Ok(model.map(&mut Fill { path: Path::default(), host }))
 }
 
+/// Number of stored values in safetensors bytes, and their number type as safetensors names it.
+///
+/// # Errors
+/// If the bytes are damaged.
+pub fn stored_numbers(bytes: &[u8]) -> Result<(u64, String), CheckpointError> {
+    let file = SafeTensors::deserialize(bytes)
+        .map_err(|error| CheckpointError::Container(error.to_string()))?;
+    let tensors = file.tensors();
+    let values = tensors.iter().map(|(_, view)| view.shape().iter().product::<usize>() as u64);
+    let stored_as = tensors.first().map(|(_, view)| format!("{:?}", view.dtype()).to_lowercase());
+    Ok((values.sum(), stored_as.unwrap_or_default()))
+}
+
 /// Tensors that older files repeat although they follow from others: masks, rotary tables and the
 /// tied head.
 fn implied(name: &str) -> bool {

@@ -1,0 +1,148 @@
+//! A policy: weights, tokenizer and chat template, in memory and as the files of a Hugging Face folder.
+//!
+//! Leaves out: where the files lie; see `bundle` for all of them in one.
+
+use burn::tensor::Device;
+use crate::bundle::sha256;
+use crate::model::hugging_face::{
+    CheckpointError, SpecialTokens, StoredAs, config_from_json, config_to_json, read_weights,
+    write_weights,
+};
+use crate::model::{Transformer, TransformerConfig};
+use crate::rollout::StopTokens;
+use crate::task::{Item, Prompt};
+use crate::text::chat::{ChatError, ChatTemplate};
+use crate::text::tokenizer::{Tokenizer, TokenizerError};
+use thiserror::Error;
+
+/// A model with what turns text into its tokens and back.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The weights.
+    pub model: Transformer,
+    /// Text to tokens and back.
+    pub tokenizer: Tokenizer,
+    /// Messages to text.
+    pub template: ChatTemplate,
+}
+
+/// A prompt and the completion to imitate, as tokens.
+pub type Example = (Vec<u32>, Vec<u32>);
+
+/// The files of a policy, as bytes.
+#[derive(Debug, Clone)]
+pub struct PolicyFiles {
+    /// `config.json`
+    pub config: String,
+    /// `model.safetensors`
+    pub weights: Vec<u8>,
+    /// `tokenizer.json`
+    pub tokenizer: String,
+    /// `tokenizer_config.json`
+    pub tokenizer_config: String,
+}
+
+/// Why a policy cannot be used.
+#[derive(Debug, Error)]
+pub enum PolicyError {
+    /// The weights or the configuration are unusable.
+    #[error("{0}")]
+    Checkpoint(#[from] CheckpointError),
+    /// The tokenizer is unusable.
+    #[error("{0}")]
+    Tokenizer(#[from] TokenizerError),
+    /// The template is unusable.
+    #[error("{0}")]
+    Chat(#[from] ChatError),
+    /// Tokenizer and weights do not fit each other.
+    #[error(
+        "tokenizer.json has {tokenizer} tokens and the weights {weights}: \
+         they come from different models, take both from one folder"
+    )]
+    Vocabulary {
+        /// Tokens of the tokenizer.
+        tokenizer: usize,
+        /// Rows of the embedding.
+        weights: usize,
+    },
+}
+
+impl PolicyFiles {
+    /// SHA-256 of the weights, in hexadecimal digits.
+    pub fn sha256(&self) -> String {
+        sha256(&self.weights)
+    }
+
+    /// Puts the policy on a device.
+    ///
+    /// # Errors
+    /// If a file is damaged, or weights and tokenizer do not fit each other.
+    pub fn load(&self, device: &Device) -> Result<Policy, PolicyError> {
+        let config = config_from_json(&self.config)?;
+        let tokenizer = Tokenizer::from_json(&self.tokenizer)?;
+        if tokenizer.vocab_size() > config.vocab_size {
+            return Err(PolicyError::Vocabulary {
+                tokenizer: tokenizer.vocab_size(),
+                weights: config.vocab_size,
+            });
+        }
+        let template = ChatTemplate::from_tokenizer_config(&self.tokenizer_config)?;
+        let model = read_weights(&config, &self.weights, device)?;
+        Ok(Policy { model, tokenizer, template })
+    }
+}
+
+impl Policy {
+    /// The policy as files.
+    ///
+    /// # Errors
+    /// If the device does not return the weights or no Hugging Face family describes the model.
+    pub async fn files(&self, stored_as: StoredAs) -> Result<PolicyFiles, CheckpointError> {
+        let special = SpecialTokens { pad: self.tokenizer.pad_id(), end: self.tokenizer.end_id() };
+        let config = self.config();
+        Ok(PolicyFiles {
+            config: config_to_json(config, special, stored_as)?,
+            weights: write_weights(&self.model, stored_as).await?,
+            tokenizer: self.tokenizer.to_json(),
+            tokenizer_config: self.template.to_tokenizer_config(config.context_length),
+        })
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &TransformerConfig {
+        self.model.config()
+    }
+
+    /// What ends a completion.
+    pub fn stop_tokens(&self) -> StopTokens {
+        StopTokens(vec![self.tokenizer.end_id()])
+    }
+
+    /// A prompt as tokens.
+    ///
+    /// # Errors
+    /// If the chat template does not take the messages.
+    pub fn encode_prompt(&self, prompt: &Prompt) -> Result<Vec<u32>, ChatError> {
+        match prompt {
+            Prompt::Text(text) => Ok(self.tokenizer.encode(text)),
+            Prompt::Messages(messages) => self.template.prompt(&self.tokenizer, messages),
+        }
+    }
+
+    /// A completion as tokens, its end token last.
+    pub fn encode_completion(&self, text: &str) -> Vec<u32> {
+        let mut ids = self.tokenizer.encode(text);
+        ids.push(self.tokenizer.end_id());
+        ids
+    }
+
+    /// Prompt and first reference of an item as tokens; none if it has no reference.
+    ///
+    /// # Errors
+    /// If the chat template does not take the messages.
+    pub fn encode_item(&self, item: &Item) -> Result<Option<Example>, ChatError> {
+        let Some(reference) = item.references.first() else { return Ok(None) };
+        let prompt = self.encode_prompt(&item.prompt)?;
+        Ok(Some((prompt, self.encode_completion(reference))))
+    }
+}
