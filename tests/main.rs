@@ -7,4 +7,5 @@ mod generation;
 mod golden_model;
 mod golden_objective;
 mod learning;
+mod page_writes;
 mod shipped_policy;

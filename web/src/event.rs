@@ -4,7 +4,7 @@
 //! node`. Everything impure (workers, network, storage, clock, dice) stands behind [`Effect`] and comes
 //! back as [`Event`].
 
-use kudos_schema::{Catalog, ExportShape, PairChoice, Rating, Reply, Request, Thumb};
+use kudos_schema::{AdapterInfo, Catalog, ExportShape, PairChoice, Rating, Reply, Request, Thumb};
 use serde::{Deserialize, Serialize};
 
 /// What an update may use of the outer world, made anew for each event.
@@ -64,6 +64,17 @@ pub enum Mode {
     Single,
 }
 
+/// Whether single keys do something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shortcuts {
+    /// They do.
+    #[default]
+    On,
+    /// They do not: some people's software types in the place of keys.
+    Off,
+}
+
 /// What is remembered between visits, beside the ratings.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -78,8 +89,10 @@ pub struct Memory {
     pub engine: EngineChoice,
     /// How to rate.
     pub mode: Mode,
-    /// Whether tokens are coloured by probability.
+    /// Whether tokens are colored by probability.
     pub colored: bool,
+    /// Whether single keys do something; WCAG 2.1.4 asks for a way to turn them off.
+    pub shortcuts: Shortcuts,
 }
 
 /// A rating as it is kept in the browser.
@@ -102,6 +115,9 @@ pub struct Opening {
     pub browser_locale: String,
     /// Whether the browser has WebGPU at all.
     pub has_webgpu: bool,
+    /// The adapter that the browser hands out, as far as the page itself could ask before any engine
+    /// runs; it decides whether a policy fits the GPU before it is downloaded. None = not known.
+    pub adapter: Option<AdapterInfo>,
     /// Whether storage works; in some private windows it does not.
     pub storage: StorageState,
 }
@@ -159,6 +175,10 @@ pub enum PostError {
 
 /// Everything that can happen.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    target_pointer_width = "64",
+    expect(clippy::large_enum_variant, reason = "an event is made, taken apart and gone")
+)]
 pub enum Event {
     /// The page is up.
     Opened(Box<Opening>),
@@ -240,7 +260,7 @@ pub enum Event {
     /// Say nothing of these texts.
     SkipPressed,
 
-    /// Colour tokens by probability, or no longer.
+    /// Color tokens by probability, or no longer.
     ColorToggled,
     /// Look at a token: which sample, which of its tokens.
     TokenChosen(usize, usize),
@@ -265,6 +285,8 @@ pub enum Event {
     EngineChosen(EngineChoice),
     /// Load the new version of the page.
     UpdateAccepted,
+    /// Single keys do something, or no longer.
+    ShortcutsToggled,
     /// A key was pressed outside of a text field, by its `KeyboardEvent.key`.
     Key(String),
 }
@@ -307,7 +329,8 @@ pub enum Timer {
 pub enum Effect {
     /// Fetch `policies/catalog.json`.
     FetchCatalog,
-    /// Fetch a bundle, continue it where it was broken off, keep it, check its hash.
+    /// Fetch a bundle, continue it where it was broken off, keep it, check its hash. A download under
+    /// way is given up for a later one, and for [`Event::OwnBundle`].
     Download {
         /// Address relative to the page.
         url: String,

@@ -2,3 +2,9 @@
 
 pub mod event;
 pub mod node;
+mod state;
+mod view;
+mod words;
+
+pub use state::{State, update};
+pub use view::view;

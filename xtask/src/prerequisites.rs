@@ -73,14 +73,14 @@ pub(crate) fn find(workspace: &Workspace) -> Result<Tools> {
         Some(named) => existing(PathBuf::from(named), ICD_VARIABLE)?,
         None => lavapipe_icd_in(&ICD_FOLDERS.map(Path::new)).context(NO_VULKAN)?,
     };
-    let text = fs::read_to_string(workspace.root.join(REQUIREMENTS))
-        .with_context(|| format!("cannot read {REQUIREMENTS}"))?;
-    let requirements = pinned(&text);
     let python = match env::var_os(PYTHON_VARIABLE) {
-        Some(named) => existing(PathBuf::from(named), PYTHON_VARIABLE)?,
-        None => python_of_the_target_folder(workspace, &requirements)?,
+        Some(named) => {
+            let named = existing(PathBuf::from(named), PYTHON_VARIABLE)?;
+            Requirements::read(workspace, REQUIREMENTS)?.compare(&named)?;
+            named
+        }
+        None => python_with(workspace, "python", REQUIREMENTS)?,
     };
-    compare_packages(&python, &requirements)?;
     terminal::say(&format!("python {}\nvulkan {}", python.display(), lavapipe_icd.display()));
     Ok(Tools { python, lavapipe_icd })
 }
@@ -111,34 +111,54 @@ fn pinned(requirements: &str) -> Vec<String> {
     lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
 }
 
-/// Does nothing when the environment is there and fits.
-fn python_of_the_target_folder(workspace: &Workspace, requirements: &[String]) -> Result<PathBuf> {
-    let folder = workspace.target.join("python");
+/// A Python in `folder` of the target folder that has the packages of `file`; made where it is not there or does not fit.
+///
+/// # Errors
+/// Python is missing, or its packages cannot be installed.
+pub(crate) fn python_with(workspace: &Workspace, folder: &str, file: &str) -> Result<PathBuf> {
+    let requirements = Requirements::read(workspace, file)?;
+    let folder = workspace.target.join(folder);
     let python = folder.join("bin").join("python");
-    if python.is_file() && compare_packages(&python, requirements).is_ok() {
+    if python.is_file() && requirements.compare(&python).is_ok() {
         return Ok(python);
     }
-    terminal::say(&format!("installing {} into {}", requirements.join(", "), folder.display()));
+    let packages = requirements.packages.join(", ");
+    terminal::say(&format!("installing {packages} into {}", folder.display()));
     run(Command::new("python3").args(["-m", "venv"]).arg(&folder)).context(NO_PYTHON)?;
-    let pip = ["-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS];
+    let pip = ["-m", "pip", "install", "--quiet", "--requirement", file];
     run(Command::new(&python).args(pip).current_dir(&workspace.root)).with_context(|| {
-        format!("cannot install the packages of {REQUIREMENTS}: is pip's index reachable?")
+        format!("cannot install the packages of {file}: is pip's index reachable?")
     })?;
+    requirements.compare(&python)?;
     Ok(python)
 }
 
-fn compare_packages(python: &Path, requirements: &[String]) -> Result<()> {
-    let output = Command::new(python)
-        .args(["-c", COMPARE_PACKAGES])
-        .args(requirements)
-        .output()
-        .with_context(|| format!("cannot start {}", python.display()))?;
-    if !output.status.success() {
-        let lacking = String::from_utf8_lossy(&output.stderr);
-        let (lacking, python) = (lacking.trim(), python.display());
-        bail!("{python} lacks {lacking}: run `{python} -m pip install -r {REQUIREMENTS}`");
+/// A file of pinned Python packages.
+struct Requirements<'a> {
+    file: &'a str,
+    packages: Vec<String>,
+}
+
+impl<'a> Requirements<'a> {
+    fn read(workspace: &Workspace, file: &'a str) -> Result<Self> {
+        let text = fs::read_to_string(workspace.root.join(file))
+            .with_context(|| format!("cannot read {file}"))?;
+        Ok(Self { file, packages: pinned(&text) })
     }
-    Ok(())
+
+    fn compare(&self, python: &Path) -> Result<()> {
+        let output = Command::new(python)
+            .args(["-c", COMPARE_PACKAGES])
+            .args(&self.packages)
+            .output()
+            .with_context(|| format!("cannot start {}", python.display()))?;
+        if !output.status.success() {
+            let lacking = String::from_utf8_lossy(&output.stderr);
+            let (lacking, python, file) = (lacking.trim(), python.display(), self.file);
+            bail!("{python} lacks {lacking}: run `{python} -m pip install -r {file}`");
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

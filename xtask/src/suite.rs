@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::workspace::{Workspace, capture, run as run_command};
-use crate::{dependencies, prerequisites, terminal};
+use crate::{dependencies, page, prerequisites, terminal, web_tools};
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
@@ -24,12 +24,14 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         wasm_target_is_installed(workspace)?;
         prerequisites::find(workspace)
     })?;
+    let web_tools = step("prerequisites of the page", || web_tools::find(workspace))?;
     step("lints", || {
         cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])
     })?;
-    step("lints of kudos-core for wasm32", || {
-        let package = ["clippy", "--package", "kudos-core", "--lib", "--target", WASM_TARGET];
-        cargo(&[package.as_slice(), &["--", "--deny", "warnings"]].concat())
+    step("lints for wasm32", || {
+        let packages = ["clippy", "-p", "kudos-core", "-p", "web", "-p", "engine"];
+        let targets = ["--lib", "--bins", "--target", WASM_TARGET, "--", "--deny", "warnings"];
+        cargo(&[packages.as_slice(), &targets].concat())
     })?;
     step("tests", || {
         let arguments = ["test", "--workspace", "--lib", "--bins", "--tests"];
@@ -42,12 +44,14 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         let arguments = ["doc", "--workspace", "--no-deps"];
         run_command(workspace.cargo(&arguments).env("RUSTDOCFLAGS", "--deny warnings"))
     })?;
+    step("page", || page::build(workspace, &page::Profile::Dev).map(drop))?;
+    step("browser tests", || page::test(workspace, &web_tools, &[]))?;
     terminal::say(&format!("\nall steps passed in {:.0} s", begin.elapsed().as_secs_f64()));
     Ok(())
 }
 
 /// Runs one step under its heading; the error names it.
-fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     terminal::say(&format!("\n== {name}"));
     let begin = Instant::now();
     let value = work().with_context(|| format!("step `{name}` failed"))?;

@@ -4,6 +4,7 @@
 //! backend is known here. Devices, coins and data are arguments.
 
 pub mod bundle;
+pub mod feedback;
 mod first_order;
 pub mod learn;
 pub mod model;

@@ -2,7 +2,6 @@
 //!
 //! Leaves out: where the files lie; see `bundle` for all of them in one.
 
-use burn::tensor::Device;
 use crate::bundle::sha256;
 use crate::model::hugging_face::{
     CheckpointError, SpecialTokens, StoredAs, config_from_json, config_to_json, read_weights,
@@ -13,6 +12,7 @@ use crate::rollout::StopTokens;
 use crate::task::{Item, Prompt};
 use crate::text::chat::{ChatError, ChatTemplate};
 use crate::text::tokenizer::{Tokenizer, TokenizerError};
+use burn::tensor::Device;
 use thiserror::Error;
 
 /// A model with what turns text into its tokens and back.

@@ -6,6 +6,7 @@
 mod bundle;
 mod engine;
 mod export;
+mod feedback;
 mod mask;
 mod message;
 mod rating;
@@ -20,6 +21,10 @@ pub use engine::{
     AdapterInfo, Alternative, Failure, FailureKind, Loaded, Reply, Request, WriteRequest, Written,
 };
 pub use export::{ExportShape, export_rows};
+pub use feedback::{
+    Agreement, FeedbackStats, ImportReport, PolicyStats, Refusal, RefusalCause, UncheckedCause,
+    VerdictStats,
+};
 pub use mask::mask_personal_data;
 pub use message::Message;
 pub use rating::{

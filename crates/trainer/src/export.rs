@@ -68,7 +68,10 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         let unpacked = unpack(&bundle)?;
         write_file(&args.output, &bundle)?;
         let bytes = bundle.len();
-        output::result(&format!("{}  {bytes} bytes, sha256 {}", unpacked.manifest.name, unpacked.sha256));
+        output::result(&format!(
+            "{}  {bytes} bytes, sha256 {}",
+            unpacked.manifest.name, unpacked.sha256
+        ));
         return Ok(());
     }
     write_unpacked(&files, &args.output)

@@ -9,6 +9,7 @@ pub mod device;
 pub mod devices;
 pub mod evaluate;
 pub mod export;
+pub mod feedback;
 pub mod interrupt;
 pub mod journal;
 pub mod open_device;
@@ -49,6 +50,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Some(Verb::Eval(args)) => evaluate::run(args),
         Some(Verb::Sample(args)) => sample::run(args),
         Some(Verb::Export(args)) => export::run(args),
+        Some(Verb::Feedback(verb)) => feedback::run(verb),
         Some(Verb::Score(args)) => score::print(&args.score),
         Some(Verb::Devices(args)) => open_device::list(args),
         Some(Verb::Bench(args)) => {

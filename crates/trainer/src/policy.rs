@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use kudos_core::bundle::{self, BundleError};
+use kudos_core::bundle::{self, BundleError, Unpacked};
 pub use kudos_core::policy::{Example, Policy, PolicyError, PolicyFiles};
 use kudos_schema::PolicyManifest;
 use thiserror::Error;
@@ -42,12 +42,7 @@ pub enum ReadPolicyError {
 /// If a file is missing, not text where it must be, or no sound bundle.
 pub fn read(path: &Path) -> Result<PolicyFiles, ReadPolicyError> {
     if path.is_file() {
-        let bytes = std::fs::read(path).map_err(|source| at(path, source))?;
-        let unpacked = bundle::unpack(&bytes);
-        return match unpacked {
-            Ok(unpacked) => Ok(unpacked.files),
-            Err(source) => Err(ReadPolicyError::Bundle { path: path.to_owned(), source }),
-        };
+        return Ok(read_bundle(path)?.files);
     }
     let bytes = |name: &str| {
         let path = path.join(name);
@@ -65,13 +60,28 @@ pub fn read(path: &Path) -> Result<PolicyFiles, ReadPolicyError> {
     })
 }
 
+/// Takes the bundle at `path` apart.
+///
+/// # Errors
+/// If it cannot be read or is no sound bundle.
+pub fn read_bundle(path: &Path) -> Result<Unpacked, ReadPolicyError> {
+    let bytes = std::fs::read(path).map_err(|source| at(path, source))?;
+    bundle::unpack(&bytes)
+        .map_err(|source| ReadPolicyError::Bundle { path: path.to_owned(), source })
+}
+
 fn at(path: &Path, source: std::io::Error) -> ReadPolicyError {
     ReadPolicyError::Read { path: path.to_owned(), source }
 }
 
 /// The policy that ships with the program.
 pub fn embedded() -> PolicyFiles {
-    bundle::unpack(EMBEDDED).expect("the bundle in the program is sound").files
+    embedded_bundle().files
+}
+
+/// That policy with the hash of its bundle.
+pub fn embedded_bundle() -> Unpacked {
+    bundle::unpack(EMBEDDED).expect("the bundle in the program is sound")
 }
 
 /// What that policy says of itself.

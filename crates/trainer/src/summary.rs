@@ -3,8 +3,8 @@
 use anyhow::Result;
 use kudos_core::reward::Reward;
 use kudos_core::task::Item;
-use pollster::block_on;
 use kudos_schema::{Estimate, RunResult};
+use pollster::block_on;
 
 use crate::batches::{Purpose, coins};
 use crate::evaluate::{Evaluation, metric_of};

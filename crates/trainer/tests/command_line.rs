@@ -11,10 +11,11 @@ use kudos_core::model::hugging_face::StoredAs;
 use kudos_core::model::{Transformer, TransformerConfig, initialize};
 use kudos_core::text::chat::ChatTemplate;
 use kudos_core::text::tokenizer::Tokenizer;
+use pollster::block_on;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
-use trainer::policy::Policy;
+use trainer::policy::{self, Policy};
 
 const STEPS: usize = 12;
 
@@ -43,7 +44,8 @@ impl Toy {
         let model = initialize(Transformer::zeroed(&config, &Device::flex()), &mut coins);
         let policy = Policy { model, tokenizer, template: ChatTemplate::default() };
         fs::create_dir(toy.path("policy")).unwrap();
-        policy.files(StoredAs::F32).unwrap().write(&toy.path("policy")).unwrap();
+        let files = block_on(policy.files(StoredAs::F32)).unwrap();
+        policy::write(&files, &toy.path("policy")).unwrap();
         fs::write(toy.path("recipe.toml"), toy.recipe()).unwrap();
         toy
     }
@@ -380,4 +382,34 @@ fn an_unknown_device_is_named() {
     let output = toy.run(&["sample", "--prompt", "x", "--model", "policy", "--device", "cuda"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cuda"));
+}
+
+#[test]
+fn a_policy_goes_into_one_file_and_comes_out_the_same() {
+    let toy = Toy::new();
+    let card = "name = 'toy'\nsummary = 's'\ntasks = ['dialogue']\nlicense = 'MIT'\nrecipe = 'r'\n";
+    fs::write(toy.path("card.toml"), card).unwrap();
+    let export =
+        |arguments: &str| toy.run(&format!("export {arguments}").split(' ').collect::<Vec<_>>());
+    assert!(export("--model policy --card card.toml --output toy.kudos").status.success());
+    assert!(export("--model toy.kudos --output again").status.success());
+    for entry in fs::read_dir(toy.path("policy")).unwrap() {
+        let name = entry.unwrap().file_name();
+        let read = |folder: &str| fs::read(toy.path(folder).join(&name)).unwrap();
+        assert_eq!(read("policy"), read("again"), "{}", name.display());
+    }
+    let refused = |arguments: &str, words: &str| {
+        let output = export(arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && error.contains(words), "{error}");
+    };
+    refused("--model toy.kudos --output again", "exists: choose another --output");
+    fs::write(toy.path("card.toml"), format!("{card}licence = 'MIT'\n")).unwrap();
+    refused("--model policy --card card.toml --output b.kudos", "unknown field `licence`");
+    fs::write(toy.path("card.toml"), card.replace("dialogue", "chess")).unwrap();
+    refused("--model policy --card card.toml --output b.kudos", "no task `chess`");
+    let bundle = fs::read(toy.path("toy.kudos")).unwrap();
+    fs::write(toy.path("short.kudos"), &bundle[..bundle.len() - 1]).unwrap();
+    refused("--model short.kudos --output c", "fetch it again");
+    assert!(!toy.path("b.kudos").exists() && !toy.path("c").exists());
 }

@@ -1,0 +1,76 @@
+//! Which ratings are of the same item: the same completions of the same prompt by the same policy.
+//!
+//! The order in which two completions were shown is taken out, so that raters agree on a text and not
+//! on a side. Each rater counts once an item, with what was said first; edits and reports are no scale.
+
+use std::collections::BTreeMap;
+
+use kudos_schema::{Agreement, PairChoice, Rating, Thumb, Verdict};
+
+use super::agreement::agreement;
+
+/// What makes two ratings be of the same item.
+type ItemKey<'a> = (&'static str, &'a str, Option<&'a str>, &'a [u32], Vec<&'a [u32]>);
+
+/// What one rater said, on the scale of its kind of verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Judgement {
+    /// The completion whose tokens come first in order.
+    Former,
+    /// The other.
+    Latter,
+    Tie,
+    BothBad,
+    Up,
+    Down,
+    Stars(u8),
+}
+
+/// The agreement of the raters for `pair`, `stars` and `thumbs`, where two raters judged an item.
+pub fn agreement_by_kind(ratings: &[&Rating]) -> BTreeMap<String, Agreement> {
+    let mut items: BTreeMap<ItemKey<'_>, BTreeMap<&str, Judgement>> = BTreeMap::new();
+    for rating in ratings {
+        if let Some((kind, judgement)) = judgement(rating) {
+            let item = items.entry(key(kind, rating)).or_default();
+            item.entry(&rating.rater).or_insert(judgement);
+        }
+    }
+    let mut kinds: BTreeMap<&str, Vec<Vec<Judgement>>> = BTreeMap::new();
+    for ((kind, ..), raters) in items {
+        kinds.entry(kind).or_default().push(raters.into_values().collect());
+    }
+    let agreed = kinds.into_iter();
+    agreed.filter_map(|(kind, items)| Some((kind.to_owned(), agreement(&items)?))).collect()
+}
+
+fn key<'a>(kind: &'static str, rating: &'a Rating) -> ItemKey<'a> {
+    let mut completions: Vec<&[u32]> =
+        rating.samples.iter().map(|sample| sample.token_ids.as_slice()).collect();
+    completions.sort_unstable();
+    let policy = &rating.policy;
+    (kind, &policy.sha256, policy.adapter.as_deref(), &rating.prompt.token_ids, completions)
+}
+
+/// None where the verdict is on no scale, or chooses between two equal texts.
+fn judgement(rating: &Rating) -> Option<(&'static str, Judgement)> {
+    let swapped = match rating.samples.as_slice() {
+        [left, right] => left.token_ids > right.token_ids,
+        _ => false,
+    };
+    let pair = |value: PairChoice| match (value, swapped) {
+        (PairChoice::Left, false) | (PairChoice::Right, true) => Judgement::Former,
+        (PairChoice::Right, false) | (PairChoice::Left, true) => Judgement::Latter,
+        (PairChoice::Tie, _) => Judgement::Tie,
+        (PairChoice::BothBad, _) => Judgement::BothBad,
+    };
+    match rating.verdict {
+        Verdict::Pair { value } => {
+            let same = rating.samples.first()?.token_ids == rating.samples.get(1)?.token_ids;
+            (!same).then(|| ("pair", pair(value)))
+        }
+        Verdict::Thumbs { value: Thumb::Up } => Some(("thumbs", Judgement::Up)),
+        Verdict::Thumbs { value: Thumb::Down } => Some(("thumbs", Judgement::Down)),
+        Verdict::Stars { value } => Some(("stars", Judgement::Stars(value))),
+        Verdict::Edit { .. } | Verdict::Report => None,
+    }
+}

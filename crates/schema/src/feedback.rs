@@ -1,0 +1,193 @@
+//! What `trainer feedback import` and `trainer feedback stats` report.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Estimate;
+
+/// `trainer feedback import --json`: what became of the lines of exported ratings.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ImportReport {
+    /// Version of this record.
+    pub version: u32,
+    /// The file that accepted ratings were appended to.
+    pub output: String,
+    /// Lines that hold something.
+    pub lines: usize,
+    /// Ratings appended.
+    pub accepted: usize,
+    /// Of these, ratings of which everything was checked against their policy.
+    pub verified: usize,
+    /// Of these, ratings of which something could not be checked, by cause.
+    pub unchecked: BTreeMap<UncheckedCause, usize>,
+    /// Ratings that were there already; the first stays.
+    pub duplicates: usize,
+    /// Of these, ratings whose content differs from the first.
+    pub differing_duplicates: usize,
+    /// Lines refused, by cause.
+    pub refused: BTreeMap<RefusalCause, usize>,
+    /// Every line refused, in order.
+    pub refusals: Vec<Refusal>,
+}
+
+/// A line that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The file as it was named.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// What kind of thing is wrong.
+    pub cause: RefusalCause,
+    /// What is wrong, in words.
+    pub reason: String,
+}
+
+/// Why a line is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCause {
+    /// It is not JSON.
+    Json,
+    /// It is JSON and no rating: a field is unknown, missing or of another type.
+    Record,
+    /// A value is out of its bounds.
+    Value,
+    /// Tokens that the policy cannot have read or written.
+    Tokens,
+    /// A text is not that of its tokens.
+    Text,
+    /// The prompt's tokens are not those of what the policy was given.
+    Prompt,
+    /// The end reason is not that of the tokens.
+    End,
+    /// The policy gives other log-probabilities.
+    Logprobs,
+}
+
+impl RefusalCause {
+    /// Its name, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Record => "record",
+            Self::Value => "value",
+            Self::Tokens => "tokens",
+            Self::Text => "text",
+            Self::Prompt => "prompt",
+            Self::End => "end",
+            Self::Logprobs => "logprobs",
+        }
+    }
+}
+
+/// Why something of a rating could not be checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UncheckedCause {
+    /// No bundle of that hash is at hand: nothing was checked against the policy.
+    Policy,
+    /// An adapter lies on top of the bundle: nothing was checked against the policy.
+    Adapter,
+    /// The prompt's text was masked, or shows bytes that are no text: its tokens were taken as they are,
+    /// and the log-probabilities checked.
+    Prompt,
+}
+
+impl UncheckedCause {
+    /// Its name, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::Adapter => "adapter",
+            Self::Prompt => "prompt",
+        }
+    }
+}
+
+/// `trainer feedback stats --json`: what people said, in numbers.
+///
+/// Intervals take ratings as independent; few raters who rate much make them too narrow.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct FeedbackStats {
+    /// Version of this record.
+    pub version: u32,
+    /// Ratings counted.
+    pub ratings: usize,
+    /// Lines left out because they are no ratings.
+    pub refused: usize,
+    /// Lines left out because their id was there already.
+    pub duplicates: usize,
+    /// Different raters.
+    pub raters: usize,
+    /// Ratings by kind of verdict.
+    pub verdicts: BTreeMap<String, usize>,
+    /// Ratings by task.
+    pub tasks: BTreeMap<String, usize>,
+    /// Ratings by what computed.
+    pub backends: BTreeMap<String, usize>,
+    /// How often each reason was picked.
+    pub reasons: BTreeMap<String, usize>,
+    /// Samples reported as harmful.
+    pub reported: usize,
+    /// Median seconds between showing and verdict; none without ratings.
+    pub median_seconds: Option<f64>,
+    /// What was said of all policies.
+    pub all: VerdictStats,
+    /// What was said of each policy, by name and hash.
+    pub policies: Vec<PolicyStats>,
+    /// How far raters of the same samples agree, by kind of verdict; kinds that two raters gave of one
+    /// item at least.
+    pub agreement: BTreeMap<String, Agreement>,
+}
+
+/// What was said of one policy.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct PolicyStats {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its bundle.
+    pub sha256: String,
+    /// The adapter on top of it, if any.
+    pub adapter: Option<String>,
+    /// Ratings of it.
+    pub ratings: usize,
+    /// What they say.
+    pub said: VerdictStats,
+}
+
+/// Verdicts in numbers, with 95 % intervals; none where there is no such verdict.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct VerdictStats {
+    /// Choices between two by value: `left`, `right`, `tie`, `both_bad`.
+    pub pairs: BTreeMap<String, usize>,
+    /// Share of `left` among `left` and `right`, Wilson; other than one half means that the place counts.
+    pub left_over_right: Option<Estimate>,
+    /// Thumbs given.
+    pub thumbs: usize,
+    /// Share of thumbs up, Wilson.
+    pub thumbs_up: Option<Estimate>,
+    /// Ratings by number of stars.
+    pub star_counts: BTreeMap<u8, usize>,
+    /// Mean number of stars, bootstrap.
+    pub stars: Option<Estimate>,
+    /// Texts edited.
+    pub edits: usize,
+    /// Mean share of a text's characters that its edit changed, bootstrap.
+    pub edit_change: Option<Estimate>,
+}
+
+/// How far raters agree on the items that at least two of them judged.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// Such items.
+    pub items: usize,
+    /// Judgements of them.
+    pub judgements: usize,
+    /// Mean over items of the share of rater pairs that said the same.
+    pub agreement: f64,
+    /// Krippendorff's alpha for nominal values: 1 is full agreement, 0 is that of chance; none where
+    /// everybody always said the same.
+    pub alpha: Option<f64>,
+}

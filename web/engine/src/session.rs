@@ -1,0 +1,249 @@
+//! One policy on one device: requests in, replies out.
+
+use std::ops::ControlFlow;
+
+use burn::tensor::Device;
+use kudos_core::bundle::{self, BundleError};
+use kudos_core::policy::Policy;
+use kudos_core::rollout::{
+    Coins, GenerateError, Generation, Rollout, Watch, generate_watched, next_token,
+};
+use kudos_core::task::Prompt;
+use kudos_core::text::stream::Stream;
+use kudos_schema::{
+    Alternative, Failure, FailureKind, Loaded, Reply, Request, Sampling, WriteRequest, Written,
+};
+
+use crate::probe::{TIMED, probe, write_some};
+
+/// Milliseconds of writing between two looks at the mail: short enough to look like a stream and to
+/// stop at once, long enough to cost nothing.
+const LOOK_EVERY_MS: f64 = 12.0;
+/// Tokens at most between two reads.
+const MOST_TOKENS_A_READ: usize = 16;
+/// Tokens at least between two reads where reads are dear.
+const LEAST_TOKENS_A_DEAR_READ: usize = 8;
+/// A self-test that took longer is not repeated for a better measurement, in milliseconds.
+const LONG_PROBE_MS: f64 = 2000.0;
+/// Log-probabilities below this are those of tokens cut off.
+const CUT_OFF: f32 = -1e8;
+
+/// What reading from the device costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// Nothing: it is main memory.
+    Cheap,
+    /// A round trip to the graphics adapter.
+    Dear,
+}
+
+/// The world around a session.
+pub trait Host {
+    /// Sends a reply.
+    fn post(&self, reply: Reply);
+    /// Milliseconds on a clock that never goes back.
+    fn now_ms(&self) -> f64;
+    /// Lets messages in.
+    fn breathe(&self) -> impl Future<Output = ()>;
+    /// Whether it was asked to stop writing this completion.
+    fn is_stopped(&self, id: u64) -> bool;
+}
+
+/// One policy on one device.
+#[derive(Debug)]
+pub struct Session<H> {
+    device: Device,
+    reads: Reads,
+    host: H,
+    policy: Option<Policy>,
+    /// Tokens decoded between two reads.
+    every: usize,
+}
+
+impl<H: Host> Session<H> {
+    /// A session without a policy.
+    pub fn new(device: Device, reads: Reads, host: H) -> Self {
+        let every = match reads {
+            Reads::Cheap => 1,
+            Reads::Dear => LEAST_TOKENS_A_DEAR_READ,
+        };
+        Self { device, reads, host, policy: None, every }
+    }
+
+    /// Answers a request; `bytes` are the bundle of a [`Request::Load`].
+    pub async fn handle(&mut self, request: Request, bytes: &[u8]) {
+        let (id, answered) = match request {
+            Request::Load { sha256 } => (None, self.load(sha256.as_deref(), bytes)),
+            Request::Probe => (None, self.probe().await),
+            Request::Write(request) => (Some(request.id), self.write(&request).await),
+            Request::Alternatives { id, token_ids, sampling, count } => {
+                (Some(id), self.alternatives(id, &token_ids, (&sampling, count)).await)
+            }
+            // The host keeps these; here they come too late.
+            Request::Stop { .. } => (None, Ok(())),
+        };
+        if let Err((cause, detail)) = answered {
+            self.host.post(Reply::Failed(Failure { id, cause, detail }));
+        }
+    }
+
+    fn load(&mut self, expected: Option<&str>, bytes: &[u8]) -> Result<(), Trouble> {
+        let begin = self.host.now_ms();
+        // Two policies at once may be more than memory holds.
+        self.policy = None;
+        if expected.is_some_and(|expected| expected != bundle::sha256(bytes)) {
+            let detail = format!("{} bytes with another hash", bytes.len());
+            return Err((FailureKind::WrongHash, detail));
+        }
+        let unpacked = bundle::unpack(bytes).map_err(wrong_bundle)?;
+        let policy = unpacked.files.load(&self.device);
+        self.policy = Some(policy.map_err(|error| wrong_bundle(BundleError::from(error)))?);
+        self.host.post(Reply::Loaded(Loaded {
+            sha256: unpacked.sha256,
+            manifest: unpacked.manifest,
+            seconds: (self.host.now_ms() - begin) / 1e3,
+        }));
+        Ok(())
+    }
+
+    async fn probe(&mut self) -> Result<(), Trouble> {
+        let policy = loaded(&self.policy)?;
+        let logprobs = probe(&policy.model).await.map_err(trouble)?;
+        let mut best = f64::INFINITY;
+        // The first time compiles shaders and warms caches up.
+        for _ in 0..2 {
+            let begin = self.host.now_ms();
+            write_some(&policy.model, self.every).await.map_err(trouble)?;
+            let took = self.host.now_ms() - begin;
+            best = best.min(took);
+            if took > LONG_PROBE_MS {
+                break;
+            }
+        }
+        let ms_per_token = (best / TIMED as f64).max(1e-3);
+        let wanted = ((LOOK_EVERY_MS / ms_per_token) as usize).clamp(1, MOST_TOKENS_A_READ);
+        self.every = match self.reads {
+            Reads::Cheap => wanted,
+            Reads::Dear => wanted.max(LEAST_TOKENS_A_DEAR_READ),
+        };
+        self.host.post(Reply::Probed { logprobs, tokens_per_second: 1e3 / ms_per_token });
+        Ok(())
+    }
+
+    async fn write(&self, request: &WriteRequest) -> Result<(), Trouble> {
+        let policy = loaded(&self.policy)?;
+        let sampling = &request.sampling;
+        sampling.validate().map_err(|error| (FailureKind::Defect, error.to_string()))?;
+        let prompt = match request.messages.as_slice() {
+            [] => Prompt::Text(request.text.clone()),
+            messages => Prompt::Messages(messages.to_vec()),
+        };
+        let prompt = policy.encode_prompt(&prompt);
+        let mut prompt = prompt.map_err(|error| (FailureKind::Defect, error.to_string()))?;
+        prompt.extend(&request.begin);
+        let id = request.id;
+        self.host.post(Reply::Began { id, prompt_ids: prompt.clone() });
+        // Bytes of a character that the fixed tokens leave open belong to the next text.
+        let mut stream = Stream::new(&policy.tokenizer);
+        request.begin.iter().for_each(|token| drop(stream.push(*token)));
+        let (mut sent, mut reads, begin) = (0, 0, self.host.now_ms());
+        let look = async |rollout: &Rollout| {
+            reads += 1;
+            let tokens = written(rollout, sent, &mut stream);
+            sent = rollout.completions[0].len();
+            self.host.post(Reply::Wrote { id, tokens });
+            self.host.breathe().await;
+            match self.host.is_stopped(id) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        };
+        let stop = policy.stop_tokens();
+        let coins = Coins::new(request.seed, 0);
+        let generation = Generation { sampling, stop: &stop, coins, first_index: 0 };
+        let watch = Watch { every: self.every, look };
+        let rollout = generate_watched(&policy.model, &[prompt], &generation, watch).await;
+        let rollout = rollout.map_err(trouble)?;
+        let seconds = (self.host.now_ms() - begin) / 1e3;
+        let reason = rollout.end_reasons[0];
+        self.host.post(Reply::Ended { id, reason, rest: stream.finish(), seconds, reads });
+        Ok(())
+    }
+
+    async fn alternatives(
+        &self,
+        id: u64,
+        token_ids: &[u32],
+        (sampling, count): (&Sampling, usize),
+    ) -> Result<(), Trouble> {
+        let policy = loaded(&self.policy)?;
+        let next = next_token(&policy.model, token_ids, sampling).map_err(trouble)?;
+        let both = burn::tensor::Tensor::cat(vec![next.full, next.drawn], 0);
+        let data = both.into_data_async().await;
+        let data = data.map_err(|error| (FailureKind::Defect, format!("{error:?}")))?;
+        let values: Vec<f32> = data.convert::<f32>().try_to_vec().expect("converted to f32");
+        let (full, drawn) = values.split_at(values.len() / 2);
+        let mut best: Vec<usize> = (0..full.len()).collect();
+        best.sort_by(|left, right| full[*right].total_cmp(&full[*left]));
+        let list = best.into_iter().take(count).map(|token| Alternative {
+            id: token as u32,
+            text: token_text(policy, token as u32),
+            logprob_drawn: Some(drawn[token]).filter(|value| *value > CUT_OFF),
+            logprob_full: full[token],
+        });
+        self.host.post(Reply::Alternatives { id, list: list.collect() });
+        Ok(())
+    }
+}
+
+/// What did not work, and how.
+type Trouble = (FailureKind, String);
+
+fn loaded(policy: &Option<Policy>) -> Result<&Policy, Trouble> {
+    policy.as_ref().ok_or_else(|| (FailureKind::Defect, "no policy is loaded".to_owned()))
+}
+
+fn wrong_bundle(error: BundleError) -> Trouble {
+    (FailureKind::WrongBundle, error.to_string())
+}
+
+fn trouble(error: GenerateError) -> Trouble {
+    let cause = match &error {
+        GenerateError::PromptTooLong { .. } => FailureKind::PromptTooLong,
+        GenerateError::EmptyPrompt { .. } => FailureKind::Defect,
+        GenerateError::Device(words) => failure_of_panic(words),
+    };
+    (cause, error.to_string())
+}
+
+/// The kind of failure that a device's words mean; libraries report these as panics.
+pub fn failure_of_panic(words: &str) -> FailureKind {
+    let words = words.to_lowercase();
+    let says = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
+    if says(&["out of memory", "outofmemory", "alloc"]) {
+        FailureKind::OutOfMemory
+    } else if says(&["lost", "destroyed"]) {
+        FailureKind::DeviceLost
+    } else {
+        FailureKind::Defect
+    }
+}
+
+/// The tokens of the only completion from number `sent` on.
+fn written(rollout: &Rollout, sent: usize, stream: &mut Stream<'_>) -> Vec<Written> {
+    let tokens = rollout.completions[0].iter().enumerate().skip(sent);
+    let written = tokens.map(|(place, token)| Written {
+        id: *token,
+        text: stream.push(*token),
+        logprob_drawn: rollout.logprobs_drawn[0][place],
+        logprob_full: rollout.logprobs_full[0][place],
+    });
+    written.collect()
+}
+
+/// A token as people read it alone.
+fn token_text(policy: &Policy, token: u32) -> String {
+    let tokenizer = &policy.tokenizer;
+    let special = tokenizer.special_names().find(|name| tokenizer.special_id(name) == Some(token));
+    special.map_or_else(|| tokenizer.decode(&[token]), str::to_owned)
+}

@@ -1,0 +1,143 @@
+//! The network beside bundles: the catalog, and the collector that ratings are posted to.
+
+use kudos_page::event::{DownloadError, Event, PostError};
+use kudos_schema::{Catalog, Rating};
+use serde::Deserialize;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::spawn_local;
+use web_sys::{Headers, RequestCache, RequestCredentials, RequestInit, Response};
+
+use super::page::Page;
+use super::pieces::Pieces;
+use super::screen::window;
+use super::waiting::settled;
+
+const CATALOG: &str = "policies/catalog.json";
+/// Where a collector takes ratings, below its address.
+const RATINGS: &str = "/v1/ratings";
+
+/// What a collector answers.
+#[derive(Debug, Deserialize)]
+struct Receipt {
+    results: Vec<Received>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Received {
+    id: String,
+    status: Status,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    Accepted,
+    /// It came before: an answer was lost on the way.
+    Duplicate,
+    Refused,
+}
+
+/// Fetches the catalog: from the network, or without one as it was at the last visit.
+pub(crate) fn fetch_catalog(page: &Page) {
+    let page = page.clone();
+    spawn_local(async move {
+        let pieces = Pieces::open().await;
+        let fresh = fetch_fresh(pieces.as_ref()).await;
+        let catalog = match (fresh, &pieces) {
+            (Err(error), Some(pieces)) => kept_catalog(pieces).await.ok_or(error),
+            (fresh, _) => fresh,
+        };
+        if let (Ok(catalog), Some(pieces)) = (&catalog, &pieces) {
+            let wanted: Vec<String> =
+                catalog.policies.iter().map(|entry| entry.sha256.clone()).collect();
+            pieces.forget_others(&wanted).await;
+        }
+        page.send(Event::CatalogCame(catalog));
+    });
+}
+
+async fn fetch_fresh(pieces: Option<&Pieces>) -> Result<Catalog, DownloadError> {
+    let options = RequestInit::new();
+    options.set_cache(RequestCache::NoCache);
+    let answer = settled(window().fetch_with_str_and_init(CATALOG, &options)).await;
+    let answer: Response = answer.map_err(|_| DownloadError::Network)?.unchecked_into();
+    let status = DownloadError::Status(answer.status());
+    if !answer.ok() {
+        return Err(status);
+    }
+    let copy = answer.clone();
+    let catalog = json(&answer).await.ok_or(status)?;
+    if let (Some(pieces), Ok(copy)) = (pieces, copy) {
+        pieces.keep_answer(CATALOG, &copy).await;
+    }
+    Ok(catalog)
+}
+
+async fn kept_catalog(pieces: &Pieces) -> Option<Catalog> {
+    json(&pieces.answer(CATALOG).await?).await
+}
+
+async fn json<T: serde::de::DeserializeOwned>(answer: &Response) -> Option<T> {
+    let text = settled(answer.text().ok()?).await.ok()?;
+    serde_json::from_str(&text.as_string()?).ok()
+}
+
+/// Posts ratings; [`Event::Posted`] follows, twice where some arrived and others were refused.
+pub(crate) fn post(page: &Page, url: &str, ratings: Vec<Rating>) {
+    let page = page.clone();
+    let url = format!("{}{RATINGS}", url.trim_end_matches('/'));
+    spawn_local(async move {
+        let ids: Vec<String> = ratings.iter().map(|rating| rating.id.clone()).collect();
+        let body = serde_json::to_string(&ratings).expect("ratings are JSON");
+        let receipt = match try_post(&url, &body).await {
+            Ok(answer) => sorted(&answer, ids).await,
+            Err(_) => None,
+        };
+        let (arrived, refused) = receipt.unwrap_or_default();
+        if arrived.is_empty() && refused.is_empty() {
+            page.send(Event::Posted(Err(PostError::Later)));
+        }
+        if !refused.is_empty() {
+            page.send(Event::Posted(Err(PostError::Refused(refused))));
+        }
+        if !arrived.is_empty() {
+            page.send(Event::Posted(Ok(arrived)));
+        }
+    });
+}
+
+async fn try_post(url: &str, body: &str) -> Result<Response, JsValue> {
+    let headers = Headers::new()?;
+    headers.set("content-type", "application/json")?;
+    let options = RequestInit::new();
+    options.set_method("POST");
+    options.set_headers(&headers);
+    options.set_body(&JsValue::from_str(body));
+    // Nothing but the ratings identifies a visitor: no cookies.
+    options.set_credentials(RequestCredentials::Omit);
+    Ok(settled(window().fetch_with_str_and_init(url, &options)).await?.unchecked_into())
+}
+
+/// Ids that arrived, with those refused and why; none where the answer says to come again, or nothing.
+async fn sorted(
+    answer: &Response,
+    ids: Vec<String>,
+) -> Option<(Vec<String>, Vec<(String, String)>)> {
+    match answer.status() {
+        200..=299 => {}
+        // The request itself is wrong, and would be again.
+        status @ (400 | 413 | 422) => {
+            let reason = format!("the collector answers with status {status}");
+            return Some((Vec::new(), ids.into_iter().map(|id| (id, reason.clone())).collect()));
+        }
+        _ => return None,
+    }
+    let receipt: Receipt = json(answer).await?;
+    let known = receipt.results.into_iter().filter(|result| ids.contains(&result.id));
+    let (refused, arrived): (Vec<_>, Vec<_>) =
+        known.partition(|result| result.status == Status::Refused);
+    let refused = refused.into_iter().map(|it| (it.id, it.reason.unwrap_or_default()));
+    Some((arrived.into_iter().map(|it| it.id).collect(), refused.collect()))
+}

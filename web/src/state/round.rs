@@ -1,0 +1,201 @@
+//! The completions at hand: one, or two of the same prompt side by side.
+
+use kudos_schema::{EndReason, Message, PolicyId, Sample, Sampling, Verdict, Written};
+
+use crate::event::{EngineKind, Mode};
+
+/// Completions of one prompt, and what was said of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Round {
+    /// Two or one.
+    pub(crate) mode: Mode,
+    /// The task's name.
+    pub(crate) task: String,
+    /// The conversation, system message first; empty where plain text is continued.
+    pub(crate) messages: Vec<Message>,
+    /// Plain text to continue.
+    pub(crate) text: String,
+    /// What stood in the prompt field.
+    pub(crate) typed: String,
+    /// The policy that writes.
+    pub(crate) policy: PolicyId,
+    /// The distribution drawn from.
+    pub(crate) sampling: Sampling,
+    /// The engine that writes the next tokens.
+    pub(crate) engine: EngineKind,
+    /// In the order shown, left first.
+    pub(crate) completions: Vec<Completion>,
+    /// Places in `completions` in the order of writing.
+    pub(crate) order: Vec<usize>,
+    /// When all of them stood there, in milliseconds since 1970.
+    pub(crate) shown_ms: Option<f64>,
+    /// Reasons picked.
+    pub(crate) reasons: Vec<String>,
+    /// The remark as typed.
+    pub(crate) remark: String,
+    /// Places of the texts that were reported.
+    pub(crate) reported: Vec<usize>,
+    /// The edited text so far, while it is edited.
+    pub(crate) edit: Option<String>,
+    /// The verdict, once it is a rating.
+    pub(crate) judged: Option<Judged>,
+}
+
+/// A verdict that became a rating.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Judged {
+    /// The rating's id.
+    pub(crate) id: String,
+    /// When it was given, as RFC 3339.
+    pub(crate) created: String,
+    /// The verdict.
+    pub(crate) verdict: Verdict,
+    /// Seconds since both were shown.
+    pub(crate) seconds: f64,
+}
+
+/// One completion, as far as it is written.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Completion {
+    /// The request that writes it, or wrote it last.
+    pub(crate) id: u64,
+    /// The seed of its draw.
+    pub(crate) seed: u64,
+    /// Tokens that the visitor fixed by branching off; they belong to the prompt.
+    pub(crate) fixed: Vec<Fixed>,
+    /// The prompt as tokens, with the fixed ones.
+    pub(crate) prompt_ids: Vec<u32>,
+    /// The tokens drawn.
+    pub(crate) tokens: Vec<Written>,
+    /// Text that only the end completed.
+    pub(crate) rest: String,
+    /// How far it is.
+    pub(crate) stage: Stage,
+    /// The devices that drew it, in words, each once.
+    pub(crate) backends: Vec<String>,
+    /// Seconds of drawing.
+    pub(crate) seconds: f64,
+    /// Times the device was read.
+    pub(crate) reads: u64,
+}
+
+/// A token that the visitor fixed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Fixed {
+    /// The token.
+    pub(crate) id: u32,
+    /// Its text.
+    pub(crate) text: String,
+}
+
+/// How far a completion is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Stage {
+    /// It waits for its engine.
+    #[default]
+    Waiting,
+    /// It is being written.
+    Writing,
+    /// It is there.
+    Ended(EndReason),
+    /// It could not be written.
+    Failed,
+}
+
+impl Completion {
+    /// Everything that follows the prompt as it was typed: the fixed beginning, then what was drawn.
+    pub(crate) fn whole(&self) -> String {
+        self.fixed_text() + &self.drawn()
+    }
+
+    /// The fixed beginning.
+    pub(crate) fn fixed_text(&self) -> String {
+        self.fixed.iter().map(|fixed| fixed.text.as_str()).collect()
+    }
+
+    /// The text drawn.
+    pub(crate) fn drawn(&self) -> String {
+        let drawn: String = self.tokens.iter().map(|token| token.text.as_str()).collect();
+        drawn + &self.rest
+    }
+
+    /// Why it ended, once it did.
+    pub(crate) fn ended(&self) -> Option<EndReason> {
+        match self.stage {
+            Stage::Ended(reason) => Some(reason),
+            Stage::Waiting | Stage::Writing | Stage::Failed => None,
+        }
+    }
+
+    /// As a sample of a rating.
+    pub(crate) fn sample(&self, reason: EndReason, sampling: &Sampling) -> Sample {
+        Sample {
+            text: self.drawn(),
+            token_ids: self.tokens.iter().map(|token| token.id).collect(),
+            logprobs_drawn: self.tokens.iter().map(|token| token.logprob_drawn).collect(),
+            logprobs_full: self.tokens.iter().map(|token| token.logprob_full).collect(),
+            end_reason: reason,
+            sampling: sampling.clone(),
+            seed: self.seed,
+        }
+    }
+}
+
+impl Round {
+    /// Whether something is still to be written.
+    pub(crate) fn is_busy(&self) -> bool {
+        let busy = |completion: &Completion| match completion.stage {
+            Stage::Waiting | Stage::Writing => true,
+            Stage::Ended(_) | Stage::Failed => false,
+        };
+        self.completions.iter().any(busy)
+    }
+
+    /// Whether there is something to judge: every text is there and has a token.
+    pub(crate) fn is_ratable(&self) -> bool {
+        let there = |completion: &Completion| {
+            completion.ended().is_some()
+                && !completion.tokens.is_empty()
+                && !completion.prompt_ids.is_empty()
+        };
+        !self.completions.is_empty() && self.completions.iter().all(there)
+    }
+
+    /// The completion that a request writes.
+    pub(crate) fn written_by(&mut self, id: u64) -> Option<&mut Completion> {
+        self.completions
+            .iter_mut()
+            .find(|completion| completion.id == id && completion.stage == Stage::Writing)
+    }
+
+    /// Every device that drew a token of it, in words.
+    pub(crate) fn backend(&self) -> String {
+        let mut names: Vec<&str> = Vec::new();
+        for name in self.completions.iter().flat_map(|completion| &completion.backends) {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        names.join(" + ")
+    }
+
+    /// What the visitor said last in the conversation, and the reply that goes on in it: the winner,
+    /// or the left one where none won.
+    pub(crate) fn turns(&self) -> Option<[Message; 2]> {
+        use kudos_schema::PairChoice;
+        let place = match self.judged.as_ref().map(|judged| &judged.verdict) {
+            Some(Verdict::Pair { value: PairChoice::Right }) => 1,
+            Some(
+                Verdict::Pair { value: PairChoice::Left | PairChoice::Tie | PairChoice::BothBad }
+                | Verdict::Thumbs { .. }
+                | Verdict::Stars { .. }
+                | Verdict::Edit { .. }
+                | Verdict::Report,
+            )
+            | None => 0,
+        };
+        let reply = self.completions.get(place)?.whole();
+        let asked = self.messages.last()?;
+        (!reply.trim().is_empty()).then(|| [asked.clone(), Message::new("assistant", reply)])
+    }
+}
