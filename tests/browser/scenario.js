@@ -9,15 +9,15 @@ import { named } from "./surroundings.js";
 import { serveTinyPolicy } from "./tiny.js";
 import { Visitor } from "./visitor.js";
 
-/** No visit takes longer, also on a slow and busy machine. */
-const TIMEOUT_MS = 300_000;
+/** No visit takes longer, also on a slow and busy machine with WebGPU in software. */
+const TIMEOUT_MS = 600_000;
 
 /** A visit that may not go wrong: whatever is said on the console fails it. */
 const NO_COMPLAINT = [];
 
 /**
- * A test named after the law that `visit({ server, browser, visitor, page, note })` shows; `note(text)` prints a line beside its
- * result. Options are those of `Browser.open`, besides `mayComplain`: patterns of console errors that belong to the scenario, such
+ * A test named after the law that `visit({ server, browser, visitor, page, note, law })` shows; `note(text)` prints a line beside
+ * its result, and `law(name, show)` is a test within the visit, where getting there takes long. Options are those of `Browser.open`, besides `mayComplain`: patterns of console errors that belong to the scenario, such
  * as those of a broken connection.
  */
 export function scenario(law, { mayComplain = NO_COMPLAINT, ...options }, visit) {
@@ -28,7 +28,8 @@ export function scenario(law, { mayComplain = NO_COMPLAINT, ...options }, visit)
     try {
       const visitor = new Visitor(browser, server);
       const note = (text) => context.diagnostic(text);
-      await visit({ server, browser, visitor, page: browser.page, note });
+      const law = (name, show) => context.test(name, show);
+      await visit({ server, browser, visitor, page: browser.page, note, law });
       const unexpected = (text) => !mayComplain.some((pattern) => pattern.test(text));
       assert.deepEqual(browser.complaints.filter(unexpected), [], "the console is clean");
       assert.deepEqual(browser.strangers, [], "no other host is asked");

@@ -26,10 +26,8 @@ scenario("a collector gets each rating once, masked, also after failures", { may
   await visitor.judge("judge-left");
   await visitor.open("ratings");
   await visitor.at("send-now").click();
-  await collector.until(() => collector.posts.length === 2);
-  await visitor.at("send-now").click();
-  await page.locator("#send-now:disabled").waitFor();
-  assert.equal(collector.posts.length, 3, "the second came by itself");
+  await page.getByText("Not sent yet: 0.").waitFor();
+  assert.ok(collector.posts.length >= 3, "what failed came again by itself");
   assert.equal(new Set(collector.posts.map((ids) => ids.join())).size, 1, "each time under the same id");
   const [rating] = collector.received.values();
   assert.equal(collector.received.size, 1);

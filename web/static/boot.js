@@ -14,7 +14,7 @@ const words = {
   },
 };
 
-// An empty module with one SIMD instruction.
+// A module with one SIMD instruction.
 const simd = new Uint8Array([
   0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 23, 1, 21, 0, 253, 12,
   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 26, 11,
@@ -34,7 +34,7 @@ function complain(cause, error) {
   document.getElementById("starting")?.remove();
 }
 
-// Panics of the page end as traps: in an event's reaction or in a promise.
+// Panics of the page end as traps.
 const stopped = (error) => error instanceof WebAssembly.RuntimeError && complain("stop", error);
 addEventListener("error", (event) => stopped(event.error));
 addEventListener("unhandledrejection", (event) => stopped(event.reason));

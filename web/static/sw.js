@@ -2,7 +2,7 @@
 // each file that is fetched first or later; none where a host may change the file.
 const SITE = { version: "", first: {}, later: {} };
 
-// Pages below other paths of the host have caches of their own; bundles are the page's business.
+// Pages below other paths of the host have caches of their own.
 const MINE = `kudos-page ${registration.scope} `;
 const CACHE = MINE + SITE.version;
 const FILES = new Set([...Object.keys(SITE.first), ...Object.keys(SITE.later)]);

@@ -222,7 +222,8 @@ pub fn failure_of_panic(words: &str) -> FailureKind {
     let says = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
     if says(&["out of memory", "outofmemory", "alloc"]) {
         FailureKind::OutOfMemory
-    } else if says(&["lost", "destroyed"]) {
+    } else if says(&["lost", "destroyed", "no longer exists"]) {
+        // The last is Chromium's, when its GPU process has ended.
         FailureKind::DeviceLost
     } else {
         FailureKind::Defect

@@ -14,15 +14,17 @@ use super::screen::{document, window};
 /// Does what a node's handler says.
 pub(crate) fn react(page: &Page, handler: Handler, event: &web_sys::Event) {
     match handler {
-        Handler::Send(event) => page.send(event),
+        Handler::Send(event) => page.send_of_visitor(event),
         Handler::Instead(instead) => {
             event.prevent_default();
-            page.send(instead);
+            page.send_of_visitor(instead);
         }
         Handler::Value(make) => {
             let target = event.target().expect("an event of an element has a target");
             let value = Reflect::get(&target, &"value".into()).ok();
-            page.send(make(value.and_then(|value| value.as_string()).unwrap_or_default()));
+            page.send_of_visitor(make(
+                value.and_then(|value| value.as_string()).unwrap_or_default(),
+            ));
         }
         Handler::File => {
             let target = event.target().expect("an event of an element has a target");
@@ -42,7 +44,7 @@ pub(crate) fn listen(page: &Page) {
     on(&document(), "keydown", move |event| {
         let event: &KeyboardEvent = event.unchecked_ref();
         if is_plain(event) && is_outside(event) {
-            sender.send(Event::Key(event.key()));
+            sender.send_of_visitor(Event::Key(event.key()));
         }
     });
     for (name, online) in [("online", true), ("offline", false)] {

@@ -1,5 +1,5 @@
-//! The loop: an event changes the state, what the page asks is done, and at most once a frame the page is
-//! drawn.
+//! The loop: an event changes the state, what the page asks is done, and the page is drawn: at once what
+//! the visitor did, all else at most once a frame.
 //!
 //! Every event, each message of an engine too, is taken at once and in a task of its own: an update is
 //! short. What takes longer, to make the tree and to compare it, waits for the frame, however many
@@ -36,6 +36,8 @@ struct Inner {
     coming: RefCell<VecDeque<Event>>,
     /// Whether events are being taken further up the stack.
     taking: Cell<bool>,
+    /// Whether something happened since the page was drawn.
+    stale: Cell<bool>,
     /// Whether a frame is asked for.
     frame_asked: Cell<bool>,
     on_frame: OnceCell<Closure<dyn Fn()>>,
@@ -78,6 +80,7 @@ impl Page {
             state: RefCell::new(State::default()),
             coming: RefCell::default(),
             taking: Cell::new(false),
+            stale: Cell::new(false),
             frame_asked: Cell::new(false),
             on_frame: OnceCell::new(),
             canvas: OnceCell::new(),
@@ -93,7 +96,10 @@ impl Page {
         let canvas = RefCell::new(Canvas::new(screen::document(), mount, react));
         drop(page.0.canvas.set(canvas));
         let drawing = page.clone();
-        drop(page.0.on_frame.set(Closure::new(move || drawing.draw())));
+        drop(page.0.on_frame.set(Closure::new(move || {
+            drawing.0.frame_asked.set(false);
+            drawing.draw();
+        })));
         page
     }
 
@@ -120,7 +126,16 @@ impl Page {
             effects.into_iter().for_each(|effect| self.act(effect));
         }
         self.0.taking.set(false);
+        self.0.stale.set(true);
         self.ask_for_frame();
+    }
+
+    /// What the visitor did is shown as soon as the browser has told it to everybody, not with the next
+    /// frame: the second click of two finds the button as the first one left it.
+    pub(crate) fn send_of_visitor(&self, event: Event) {
+        self.send(event);
+        let page = self.clone();
+        spawn_local(async move { page.draw() });
     }
 
     /// The bytes of the policy.
@@ -172,7 +187,9 @@ impl Page {
     }
 
     fn draw(&self) {
-        self.0.frame_asked.set(false);
+        if !self.0.stale.replace(false) {
+            return;
+        }
         let state = self.0.state.borrow();
         let (node, title, locale) = (view(&state), state.title(), state.locale());
         drop(state);

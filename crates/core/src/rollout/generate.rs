@@ -315,12 +315,15 @@ impl<'a> Decoder<'a> {
     /// Reads the steps back, all in one tensor, and ends what drew a stop token or filled its context.
     async fn read(&mut self) -> Result<(), GenerateError> {
         let steps = std::mem::take(&mut self.steps);
+        let column = |part: fn(&Step) -> Tensor<2>| {
+            Tensor::cat(steps.iter().map(part).collect::<Vec<_>>(), 1)
+        };
+        let ids = Tensor::cat(steps.iter().map(|step| step.token.clone()).collect(), 1);
+        let drawn = column(|step| step.logprob_drawn.clone());
+        let full = column(|step| step.logprob_full.clone());
         // Ids are exact in f32 up to 16 million.
-        let ids = steps.iter().map(|step| step.token.clone()).collect();
-        let mut parts = vec![Tensor::cat(ids, 1).float().cast(DType::F32)];
-        parts.extend(steps.iter().map(|step| step.logprob_drawn.clone()));
-        parts.extend(steps.iter().map(|step| step.logprob_full.clone()));
-        let data = Tensor::cat(parts, 1).into_data_async().await;
+        let ids = ids.float().cast(DType::F32);
+        let data = Tensor::cat(vec![ids, drawn, full], 1).into_data_async().await;
         let data = data.map_err(|error| GenerateError::Device(format!("{error:?}")))?;
         let values: Vec<f32> = data.convert::<f32>().try_to_vec().expect("converted to f32");
         let context = self.model.config().context_length;

@@ -100,10 +100,20 @@ fn nucleus_threshold(log_probs: &Tensor<2>, top_p: f64) -> Tensor<2> {
 pub fn draw(full: &Tensor<2>, kept: &Tensor<2>, coins: Tensor<2>, sampling: &Sampling) -> Drawn {
     let greedy = sampling.temperature == 0.0;
     let token = if greedy { kept.clone().argmax(1) } else { invert(kept, coins) };
-    let logprob_full = full.clone().gather(1, token.clone());
-    let logprob_drawn =
-        if greedy { logprob_full.zeros_like() } else { kept.clone().gather(1, token.clone()) };
+    let logprob_full = pick(full, &token);
+    let logprob_drawn = if greedy { logprob_full.zeros_like() } else { pick(kept, &token) };
     Drawn { token, logprob_drawn, logprob_full }
+}
+
+/// The value at each row's token. `[B, V], [B, 1] -> [B, 1]`
+///
+/// Not `gather`: fused with the reduction that found the token, it read another place in the last step
+/// before a read (burn-fusion 0.22.1, LOG.md).
+fn pick(values: &Tensor<2>, token: &Tensor<2, Int>) -> Tensor<2> {
+    let dims = values.dims();
+    let ids = Tensor::<1, Int>::arange(0..dims[1] as i64, &values.device());
+    let others = ids.unsqueeze::<2>().expand(dims).not_equal(token.clone().expand(dims));
+    values.clone().mask_fill(others, 0.0).sum_dim(1)
 }
 
 /// The first token whose cumulative probability exceeds the coin. `[B, V], [B, 1] -> [B, 1]`
