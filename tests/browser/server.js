@@ -178,7 +178,8 @@ async function send({ request, response, file, bytes, entry, cut = Infinity }) {
     await new Promise((written) => response.write(bytes.subarray(at, next), written));
     entry.bytes = next - begin;
     if (next === begin + cut && next < end) {
-      return void response.destroy();
+      // Closed, not reset: a reset also takes away what the browser has received and not read yet.
+      return void request.socket.end();
     }
     at = next;
   }

@@ -96,13 +96,12 @@ impl Transfer {
     pub(crate) async fn run(mut self) -> Option<(DownloadEvent, Option<ArrayBuffer>)> {
         self.pieces = Pieces::open().await;
         self.read_kept().await;
-        let mut result = self.fetch_and_check(RequestCache::Default).await;
+        let mut result = self.fetch_and_check().await;
         if matches!(result, Err(Trouble::Mismatch)) {
             self.start_over();
             self.tell(DownloadEvent::Healing);
             self.forget().await;
-            // Not from the browser's own cache either: it may be what is damaged.
-            result = self.fetch_and_check(RequestCache::NoStore).await;
+            result = self.fetch_and_check().await;
         }
         let failed = |error| Some((DownloadEvent::Failed(error), None));
         match result {
@@ -132,21 +131,21 @@ impl Transfer {
         }
     }
 
-    async fn fetch_and_check(&mut self, cache: RequestCache) -> Result<(), Trouble> {
-        self.fetch_all(cache).await?;
+    async fn fetch_and_check(&mut self) -> Result<(), Trouble> {
+        self.fetch_all().await?;
         let found: String =
             self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         if found == self.wanted.sha256 { Ok(()) } else { Err(Trouble::Mismatch) }
     }
 
-    async fn fetch_all(&mut self, cache: RequestCache) -> Result<(), Trouble> {
+    async fn fetch_all(&mut self) -> Result<(), Trouble> {
         let mut failures = 0;
         while self.here < self.wanted.bytes {
             if !self.is_current() {
                 return Err(Trouble::Superseded);
             }
             let before = self.here;
-            let trouble = match self.fetch_on(cache).await {
+            let trouble = match self.fetch_on().await {
                 Ok(()) => continue,
                 Err(trouble) => trouble,
             };
@@ -166,8 +165,8 @@ impl Transfer {
     }
 
     /// One attempt: asks for what is missing and takes what comes.
-    async fn fetch_on(&mut self, cache: RequestCache) -> Result<(), Trouble> {
-        let answer = self.ask(cache).await;
+    async fn fetch_on(&mut self) -> Result<(), Trouble> {
+        let answer = self.ask().await;
         let response = answer.map_err(|_| self.or_superseded(Trouble::Broken))?;
         let content_range = response.headers().get("content-range").ok().flatten();
         match read_answer(response.status(), content_range.as_deref(), self.here) {
@@ -198,14 +197,16 @@ impl Transfer {
         if self.here < self.wanted.bytes { Err(Trouble::Broken) } else { Ok(()) }
     }
 
-    async fn ask(&self, cache: RequestCache) -> Result<Response, JsValue> {
+    async fn ask(&self) -> Result<Response, JsValue> {
         let headers = Headers::new()?;
         if self.here > 0 {
             headers.set("range", &format!("bytes={}-", self.here))?;
         }
         let options = RequestInit::new();
         options.set_headers(&headers);
-        options.set_cache(cache);
+        // Pieces are kept here already: the browser's own cache would keep all of it twice, and might give back what
+        // is damaged.
+        options.set_cache(RequestCache::NoStore);
         options.set_signal(self.signal.as_ref());
         let asked = window().fetch_with_str_and_init(&self.wanted.url, &options);
         settled(asked).await?.dyn_into()
