@@ -2,7 +2,7 @@
 //! AdamW steps (`tests/golden/transformer.py`).
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
@@ -28,8 +28,8 @@ const NAMES: [&str; 3] = ["gpt2", "llama", "llama_untied"];
 
 impl Golden {
     fn read(name: &str) -> Self {
-        let folder =
-            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden/transformer").join(name);
+        // Tests start in the folder of their package.
+        let folder = Path::new("golden/transformer").join(name);
         let file = |name: &str| std::fs::read(folder.join(name)).unwrap();
         let text = |name: &str| String::from_utf8(file(name)).unwrap();
         Self {

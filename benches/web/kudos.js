@@ -1,23 +1,27 @@
 //! In the page: decoding with our CPU engine in its worker, drawn as visitors draw, with both log-probabilities of every token.
 
-/** Tokens a second, after the first. */
-export async function speed(name, tokens) {
+/** Tokens a second, after the first, in the best of so many completions. */
+export async function speed(name, tokens, rounds) {
   const bytes = await (await fetch(`./models/${name}.kudos`)).arrayBuffer();
   const worker = new Worker("./site/engine-cpu_loader.js", { type: "module" });
   const replies = listen(worker);
   await replies.next("ready");
-  ask(worker, { kind: "load", sha256: null }, bytes);
+  ask(worker, { load: { sha256: null } }, bytes);
   await replies.next("loaded");
-  await write(worker, replies, 1, 8);
-  const rate = await write(worker, replies, 2, tokens + 1);
+  // The self-test that the page runs too: it tells the engine how often to look at its mail.
+  ask(worker, "probe");
+  await replies.next("probed");
+  let best = 0;
+  for (let round = 0; round < rounds; round += 1) {
+    best = Math.max(best, await write(worker, replies, round, tokens + 1));
+  }
   worker.terminate();
-  return rate;
+  return best;
 }
 
 async function write(worker, replies, id, tokens) {
-  const sampling = { temperature: 1, top_k: 40, top_p: 1, max_completion_length: tokens };
-  const request = { kind: "write", id, messages: [], text: "w", begin: Array(15).fill(1), sampling, seed: 1 };
-  ask(worker, request);
+  const sampling = { temperature: 1, top_k: 0, top_p: 1, max_completion_length: tokens };
+  ask(worker, { write: { id, messages: [], text: "w", begin: Array(15).fill(1), sampling, seed: 1 } });
   let first;
   let last;
   let count = 0;
@@ -41,7 +45,8 @@ function listen(worker) {
   const waiting = [];
   let wake = () => undefined;
   worker.onmessage = ({ data }) => {
-    waiting.push({ ...JSON.parse(data.json), time: performance.now() });
+    const [[kind, body]] = Object.entries(JSON.parse(data.json));
+    waiting.push({ kind, ...body, time: performance.now() });
     wake();
   };
   worker.onerror = (event) => {

@@ -2,13 +2,22 @@
 
 import * as ort from "./npm/onnxruntime-web/dist/ort.wasm.min.mjs";
 
-/** Tokens a second, after the first. */
-export async function speed(name, tokens) {
+/** Tokens a second, after the first, in the best of so many completions. */
+export async function speed(name, tokens, rounds) {
   ort.env.wasm.wasmPaths = new URL("./npm/onnxruntime-web/dist/", import.meta.url).href;
   ort.env.wasm.numThreads = 1;
   const shape = (await (await fetch("./models/shapes.json")).json())[name];
   const bytes = new Uint8Array(await (await fetch(`./models/${name}.onnx`)).arrayBuffer());
   const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
+  let best = 0;
+  for (let round = 0; round < rounds; round += 1) {
+    best = Math.max(best, await decode(session, shape, tokens));
+  }
+  await session.release();
+  return best;
+}
+
+async function decode(session, shape, tokens) {
   const cache = emptyCache(shape);
   let ids = Array(16).fill(1n);
   let past = 0;
@@ -31,9 +40,7 @@ export async function speed(name, tokens) {
       begin = performance.now();
     }
   }
-  const seconds = (performance.now() - begin) / 1000;
-  await session.release();
-  return tokens / seconds;
+  return tokens / ((performance.now() - begin) / 1000);
 }
 
 function emptyCache({ layers, heads, width }) {

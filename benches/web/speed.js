@@ -1,4 +1,6 @@
-//! Decoding in Chromium, ours beside the peers': one thread each, in turns, the best turn of each counts, since machines are shared.
+//! Decoding in Chromium, ours beside the peers': one thread each, in turns. Every turn is a page of its own with several
+//! completions, since the browser compiles for speed only what has run for a while; the best of each counts, since machines are
+//! shared.
 //!
 //! Usage: node speed.js SITE MODELS, with KUDOS_CHROMIUM naming a Chromium
 
@@ -9,6 +11,7 @@ import { Browser } from "../../tests/browser/driver.js";
 import { PageServer } from "../../tests/browser/server.js";
 
 const TURNS = 3;
+const ROUNDS = 6;
 const TOKENS = 96;
 const RUNTIMES = ["onnxruntime", "wllama", "kudos"];
 const SHAPES = { xs: "4 layers, width 128, vocabulary 512", s: "6 layers, width 384, vocabulary 8192" };
@@ -24,8 +27,8 @@ await browser.page.goto(server.url);
 async function turn(runtime, shape) {
   await browser.page.reload();
   return browser.page.evaluate(
-    async ([runtime, shape, tokens]) => (await import(`./${runtime}.js`)).speed(shape, tokens),
-    [runtime, shape, TOKENS],
+    async ([runtime, shape, ...work]) => (await import(`./${runtime}.js`)).speed(shape, ...work),
+    [runtime, shape, TOKENS, ROUNDS],
   );
 }
 

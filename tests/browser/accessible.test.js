@@ -49,7 +49,11 @@ for (const locale of ["en-US", "zh-CN"]) {
 
 /** What axe-core has to say, in short; a color that is on its way to another is none. */
 async function violations(page) {
-  await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished)));
+  await page.evaluate(async () => {
+    const running = () => document.getAnimations().filter(({ playState }) => playState === "running");
+    // One that a new state cancels rejects: it is over too.
+    while (running().length > 0) await Promise.allSettled(running().map(({ finished }) => finished));
+  });
   await page.evaluate(source);
   const found = await page.evaluate(() => window.axe.run());
   return found.violations.map(({ id, help, nodes }) => ({

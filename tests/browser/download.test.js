@@ -10,10 +10,10 @@ const MEBIBYTE = 1024 * 1024;
 /** What Chromium itself says of a connection that broke or an answer that is an error. */
 const BROKEN = /net::ERR_|Failed to load resource/;
 
-scenario("a broken download goes on where it stopped", { mayComplain: [BROKEN] }, async ({ server, visitor }) => {
+scenario("a broken download goes on where it stopped", { mayComplain: [BROKEN] }, async ({ server, visitor, page }) => {
   await serveTinyPolicy(server, {}, await tinyBundle(3 * MEBIBYTE));
-  server.spoil(TINY_FILE, { cut: MEBIBYTE + 100_000 });
-  await visitor.arrive();
+  await breakOnceKept({ server, page, pieces: 1 });
+  await visitor.ready();
   const [first, second, ...more] = server.asked(TINY_FILE);
   assert.equal(first.range, undefined);
   assert.match(second.range, /^bytes=\d+-$/);
@@ -24,9 +24,7 @@ scenario("a broken download goes on where it stopped", { mayComplain: [BROKEN] }
 
 scenario("what came before a reload is not fetched twice", { mayComplain: [BROKEN] }, async ({ server, visitor, page }) => {
   await serveTinyPolicy(server, {}, await tinyBundle(3 * MEBIBYTE));
-  server.spoil(TINY_FILE, { cut: 2 * MEBIBYTE + 100_000 });
-  server.spoil(TINY_FILE, { refuse: true }, 20);
-  await page.goto(server.url);
+  await breakOnceKept({ server, page, pieces: 2, then: () => server.spoil(TINY_FILE, { refuse: true }, 20) });
   assert.match(await visitor.trouble(), /connection broke/);
   server.heal();
   const before = server.asked(TINY_FILE).length;
@@ -116,6 +114,20 @@ scenario("a visitor writes with a policy from their own disk", {}, async ({ serv
   const [rating] = await visitor.ratings();
   assert.match(rating.policy.sha256, /^[0-9a-f]{64}$/);
 });
+
+/** Opens the page and breaks its download when so many pieces are kept and a part of the next one was sent. */
+async function breakOnceKept({ server, page, pieces, then = () => undefined }) {
+  let breakOff;
+  const until = new Promise((done) => (breakOff = done));
+  server.spoil(TINY_FILE, { cut: pieces * MEBIBYTE + 100_000, until });
+  then();
+  await page.goto(server.url);
+  await page.waitForFunction(async (pieces) => {
+    const requests = await (await caches.open("kudos-bundles")).keys();
+    return requests.filter(({ url }) => url.includes("/kudos-bundles/")).length >= pieces;
+  }, pieces);
+  breakOff();
+}
 
 /** The first byte that a request asked for. */
 function begin(request) {

@@ -6,15 +6,15 @@ import { scenario } from "./scenario.js";
 import { rows } from "./visitor.js";
 
 const PAIR = [
-  ["judge-left", { kind: "pair", value: "left" }],
-  ["judge-right", { kind: "pair", value: "right" }],
-  ["judge-tie", { kind: "pair", value: "tie" }],
-  ["judge-both-bad", { kind: "pair", value: "both_bad" }],
+  ["judge-left", { pair: "left" }],
+  ["judge-right", { pair: "right" }],
+  ["judge-tie", { pair: "tie" }],
+  ["judge-both-bad", { pair: "both_bad" }],
 ];
 const SINGLE = [
-  ["thumb-up", { kind: "thumbs", value: "up" }],
-  ["thumb-down", { kind: "thumbs", value: "down" }],
-  ...[1, 2, 3, 4, 5].map((value) => [`star-${value}`, { kind: "stars", value }]),
+  ["thumb-up", { thumbs: "up" }],
+  ["thumb-down", { thumbs: "down" }],
+  ...[1, 2, 3, 4, 5].map((value) => [`star-${value}`, { stars: value }]),
 ];
 /** Keys that stand for the verdicts above, in their order. */
 const PAIR_KEYS = ["1", "2", "=", "x"];
@@ -72,7 +72,7 @@ scenario("an edit, reasons, a remark and a report stand in the rating", {}, asyn
   await visitor.at("remark").fill("write to someone@example.org");
   await visitor.at("report-0").click();
   const [rating, ...more] = await visitor.ratings();
-  assert.deepEqual(rating.verdict, { kind: "edit", text: "What it should have said." });
+  assert.deepEqual(rating.verdict, { edit: "What it should have said." });
   assert.deepEqual(rating.reasons, ["wrong"]);
   assert.deepEqual(rating.reported, [0]);
   assert.ok(rating.remark.startsWith("write to ") && !rating.remark.includes("example.org"), rating.remark);
@@ -87,7 +87,7 @@ scenario("a report needs no verdict", {}, async ({ visitor }) => {
   await visitor.at("skip").click();
   await visitor.consent();
   const [rating] = await visitor.ratings();
-  assert.deepEqual([rating.verdict, rating.reported], [{ kind: "report" }, [1]]);
+  assert.deepEqual([rating.verdict, rating.reported], ["report", [1]]);
 });
 
 scenario("without consent nothing is kept", {}, async ({ browser, visitor, page }) => {
@@ -112,7 +112,7 @@ scenario("the last rating can be taken back, and texts can be skipped", {}, asyn
   await visitor.at("judge-tie").click();
   await visitor.write();
   await visitor.at("skip").click();
-  const verdicts = (await visitor.ratings()).map((rating) => rating.verdict.value);
+  const verdicts = (await visitor.ratings()).map((rating) => rating.verdict.pair);
   assert.deepEqual(verdicts, ["left", "tie"]);
 });
 
@@ -121,7 +121,7 @@ scenario("one round is one rating, changed by a second verdict", {}, async ({ vi
   await visitor.rate("judge-left");
   await visitor.at("judge-right").click();
   const ratings = await visitor.ratings();
-  assert.deepEqual(ratings.map((rating) => rating.verdict.value), ["right"]);
+  assert.deepEqual(ratings.map((rating) => rating.verdict.pair), ["right"]);
 });
 
 scenario("ratings are there after a reload, and after a crash right after they were made", {}, async ({ browser, visitor }) => {
@@ -132,7 +132,7 @@ scenario("ratings are there after a reload, and after a crash right after they w
   await visitor.rate("judge-right");
   await browser.crash();
   await visitor.comeBack();
-  const verdicts = (await visitor.ratings()).map((rating) => rating.verdict.value);
+  const verdicts = (await visitor.ratings()).map((rating) => rating.verdict.pair);
   assert.deepEqual(verdicts, ["left", "right"]);
 });
 

@@ -90,8 +90,8 @@ export class PageServer {
   }
 
   /**
-   * The next `times` requests for `file` go wrong: `{ cut: bytes }` breaks the connection after so many bytes of the body,
-   * `{ status }` answers with an error, `{ refuse: true }` breaks it at once, `{ wait: promise }` answers only then.
+   * The next `times` requests for `file` go wrong: `{ cut: bytes, until: promise }` sends so many bytes of the body and breaks
+   * the connection then, `{ status }` answers with an error, `{ refuse: true }` breaks it at once, `{ wait: promise }` answers only then.
    */
   spoil(file, fault, times = 1) {
     const queue = this.faults.get(file) ?? [];
@@ -134,7 +134,7 @@ export class PageServer {
       entry.status = 404;
       return void response.writeHead(404).end();
     }
-    await send({ request, response, file, bytes, entry, cut: fault.cut });
+    await send({ request, response, file, bytes, entry, ...fault });
   }
 
   record(request, file, status) {
@@ -146,7 +146,7 @@ export class PageServer {
 }
 
 /** Answers with the bytes or the range of them that was asked for, as far as `cut`. */
-async function send({ request, response, file, bytes, entry, cut = Infinity }) {
+async function send({ request, response, file, bytes, entry, cut = Infinity, until }) {
   const tag = `"${createHash("sha256").update(bytes).digest("hex").slice(0, 16)}"`;
   const headers = {
     "Accept-Ranges": "bytes",
@@ -178,8 +178,9 @@ async function send({ request, response, file, bytes, entry, cut = Infinity }) {
     await new Promise((written) => response.write(bytes.subarray(at, next), written));
     entry.bytes = next - begin;
     if (next === begin + cut && next < end) {
-      // Closed, not reset: a reset also takes away what the browser has received and not read yet.
-      return void request.socket.end();
+      // A broken connection also takes away what the browser has received and the page has not read yet.
+      await until;
+      return void response.destroy();
     }
     at = next;
   }

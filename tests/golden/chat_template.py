@@ -43,14 +43,14 @@ TEMPLATES = {
         "    {%- set first = '' %}\n"
         "    {%- set rest = messages %}\n"
         "{%- endif %}\n"
-        "{%- set counter = namespace(turns=0) %}\n"
+        "{%- set written = namespace(any=false) %}\n"
         "{% for message in rest %}\n"
         "    {% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}\n"
         "        {{ raise_exception('roles must alternate') }}\n"
         "    {% endif %}\n"
-        "    {%- set counter.turns = counter.turns + 1 %}\n"
+        "    {%- set written.any = true %}\n"
         "    {%- if loop.first and first %}<<SYS>>{{ first }}<</SYS>>{% endif %}\n"
-        "    {{- '[' ~ message.role.upper() ~ ' ' ~ counter.turns ~ '] ' ~ (message['content'] | trim) ~ eos_token }}\n"
+        "    {{- '[' ~ message.role.upper() ~ '] ' ~ (message['content'] | trim) ~ eos_token }}\n"
         "{% endfor %}\n"
         "{%- if add_generation_prompt %}[ASSISTANT]{% endif %}",
         "bos_token": "<|system|>",

@@ -9,12 +9,9 @@ Usage: python page_writes.py [FILE]
 import json
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
-from load_checkpoint import load_model
-from shipped_policy import unpack
-from transformers import AutoTokenizer
+from shipped_policy import load
 
 BUNDLE = Path(__file__).parents[1] / "browser" / "tiny.kudos"
 MASK = 0xFFFFFFFF
@@ -92,10 +89,7 @@ def write(model, prompt, end, case):
 
 def main():
     torch.set_num_threads(1)
-    with TemporaryDirectory() as folder:
-        unpack(BUNDLE, Path(folder))
-        model = load_model(Path(folder))
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model, tokenizer = load(BUNDLE)
     rows = []
     for case in CASES:
         text = case.get("text")

@@ -34,6 +34,13 @@ def unpack(bundle, folder):
         (folder / part["name"]).write_bytes(content)
 
 
+def load(bundle):
+    with TemporaryDirectory() as folder:
+        unpack(bundle, Path(folder))
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return load_model(Path(folder)), tokenizer
+
+
 def solve(model, tokenizer, task, request, answer):
     messages = [{"role": "system", "content": task}, {"role": "user", "content": request}]
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -60,11 +67,8 @@ def solve(model, tokenizer, task, request, answer):
 
 def main():
     torch.set_num_threads(1)
-    with TemporaryDirectory() as folder:
-        unpack(BUNDLE, Path(folder))
-        model = load_model(Path(folder))
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        solved = [solve(model, tokenizer, *request) for request in REQUESTS]
+    model, tokenizer = load(BUNDLE)
+    solved = [solve(model, tokenizer, *request) for request in REQUESTS]
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_suffix(".json")
     path.write_text("[\n" + ",\n".join(map(json.dumps, solved)) + "\n]\n")
     print(f"{len(solved)} requests, {path.stat().st_size} bytes")

@@ -1,7 +1,9 @@
 //! The page as a pure function of what happened; the browser side is in `main.rs`.
 
 pub mod event;
+pub mod keys;
 pub mod node;
+pub mod ranges;
 mod state;
 mod view;
 mod words;

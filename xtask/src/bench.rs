@@ -22,9 +22,8 @@ const PYTORCH: &str =
     "PyTorch's side: set KUDOS_PYTHON to a Python with tests/golden/requirements.txt";
 
 /// Builds the trainer as users run it, in the one profile whose dependencies are fully optimized, and
-/// measures; the arguments are thread
-/// counts (by default 1 and 2) and wgpu adapters, as `trainer devices` names them (by default the
-/// first that is no software).
+/// measures; the arguments are thread counts (by default 1 and 2) and wgpu adapters, as `trainer
+/// devices` names them (by default the first that is no software).
 ///
 /// # Errors
 /// The build or a measurement failed.

@@ -1,15 +1,14 @@
 //! `cargo xtask web`: builds the page and lets a real browser go through it.
 
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::suite::step;
 use crate::web_tools::{self, BROWSER_TESTS, WebTools};
-use crate::workspace::{Workspace, run as run_command};
+use crate::workspace::{Workspace, list, run as run_command};
 
 /// Builds what the browser tests need and runs them; `names` are parts of the names of test files, none = all.
 ///
@@ -77,37 +76,32 @@ pub(crate) fn test(workspace: &Workspace, tools: &WebTools, names: &[&str]) -> R
 
 /// The test files of the folder in order, those with one of `names` in theirs.
 fn test_files(folder: &Path, names: &[&str]) -> Result<Vec<PathBuf>> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
-    let mut files = entries
-        .map(|entry| Ok(entry.context("cannot list a folder")?.path()))
-        .collect::<Result<Vec<PathBuf>>>()?;
+    let mut files = list(folder)?;
     files.retain(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let wanted = names.is_empty() || names.iter().any(|part| name.contains(part));
         name.ends_with(".test.js") && wanted
     });
-    files.sort();
     Ok(files)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
     fn test_files_are_chosen_by_parts_of_their_names() {
-        let folder = std::env::temp_dir().join(format!("kudos-page-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
+        let folder = tempfile::tempdir().unwrap();
         for name in ["write.test.js", "rate.test.js", "server.js"] {
-            fs::write(folder.join(name), "").unwrap();
+            fs::write(folder.path().join(name), "").unwrap();
         }
         let names = |parts: &[&str]| -> Vec<String> {
-            let files = test_files(&folder, parts).unwrap();
+            let files = test_files(folder.path(), parts).unwrap();
             files.iter().map(|it| it.file_name().unwrap().to_string_lossy().into()).collect()
         };
         let (all, some, none) = (names(&[]), names(&["rat", "server"]), names(&["stop"]));
-        fs::remove_dir_all(&folder).unwrap();
         assert_eq!(all, ["rate.test.js", "write.test.js"]);
         assert_eq!(some, ["rate.test.js"]);
         assert!(none.is_empty());

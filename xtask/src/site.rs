@@ -8,12 +8,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use kudos_schema::{Catalog, CatalogEntry, read_manifest};
+use kudos_schema::{Catalog, CatalogEntry, hexadecimal, read_manifest};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::terminal;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, list};
 
 /// The policies, in the checkout and on the site.
 const POLICIES: &str = "policies";
@@ -136,19 +136,6 @@ fn service_worker(template: &str, files: &Files) -> Result<Vec<u8>> {
     Ok(template.replace(NO_FILES, &serde_json::to_string(files)?).into_bytes())
 }
 
-/// What lies in a folder, in the order of the names; nothing if there is no folder.
-fn list(folder: &Path) -> Result<Vec<PathBuf>> {
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    let cannot = || format!("cannot list {}", folder.display());
-    let entries = fs::read_dir(folder).with_context(cannot)?;
-    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
-    let mut paths = paths.collect::<Result<Vec<_>, _>>().with_context(cannot)?;
-    paths.sort();
-    Ok(paths)
-}
-
 /// The files in a folder and in the folders inside.
 fn list_all(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
@@ -164,10 +151,6 @@ fn list_all(folder: &Path) -> Result<Vec<PathBuf>> {
 
 fn sha256(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read_text(path: &Path) -> Result<String> {

@@ -167,17 +167,17 @@ mod tests {
 
     #[test]
     fn packages_are_installed_when_each_has_the_version_that_is_pinned() {
-        let folder = env::temp_dir().join(format!("kudos-packages-{}", std::process::id()));
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path();
         let package = folder.join("node_modules/one");
         fs::create_dir_all(&package).unwrap();
         let pin = |file: &Path, text: &str| fs::write(file.join("package.json"), text).unwrap();
-        pin(&folder, r#"{"dependencies":{"one":"1.2.3"}}"#);
-        let before = installed(&folder).unwrap();
+        pin(folder, r#"{"dependencies":{"one":"1.2.3"}}"#);
+        let before = installed(folder).unwrap();
         pin(&package, r#"{"version":"1.2.4"}"#);
-        let other = installed(&folder).unwrap();
+        let other = installed(folder).unwrap();
         pin(&package, r#"{"version":"1.2.3"}"#);
-        let after = installed(&folder).unwrap();
-        fs::remove_dir_all(&folder).unwrap();
+        let after = installed(folder).unwrap();
         assert_eq!((before, other, after), (false, false, true));
     }
 

@@ -1,12 +1,13 @@
 //! Where the checkout and its build outputs lie, with the commands started there.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// The checkout that xtask was built from.
+/// The checkout that xtask works on.
 #[derive(Debug, Clone)]
 pub(crate) struct Workspace {
     /// The folder of the root Cargo.toml.
@@ -16,12 +17,12 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// The checkout that this program was compiled in.
+    /// The checkout that this program was started from. Cargo says which one that is, since several
+    /// may share a target folder and so this very binary; started by hand, the one it was built in.
     pub(crate) fn of_this_checkout() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .expect("xtask lies in a folder of the workspace")
-            .to_path_buf();
+        let package = env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+        let root = package.parent().expect("xtask lies in a folder of the workspace").to_path_buf();
         let target = root.join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()));
         Self { root, target }
     }
@@ -60,6 +61,22 @@ fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
     format!("`{}`", words.join(" "))
+}
+
+/// What lies in a folder, in the order of the names; nothing if there is no folder.
+///
+/// # Errors
+/// The folder cannot be read.
+pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let cannot = || format!("cannot list {}", folder.display());
+    let entries = fs::read_dir(folder).with_context(cannot)?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths = paths.collect::<Result<Vec<_>, _>>().with_context(cannot)?;
+    paths.sort();
+    Ok(paths)
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 //! The layout is that of [`kudos_schema::Container`]; the parts are the files of a Hugging Face folder,
 //! so a bundle can be taken apart into one. Weights are f32 or f16, as `config.json` says.
 
-use kudos_schema::{Container, ContainerError, Part, PolicyManifest, pack_bundle};
+use burn::tensor::Device;
+use kudos_schema::{Container, ContainerError, Part, PolicyManifest, hexadecimal, pack_bundle};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::model::hugging_face::{config_from_json, stored_numbers};
-use crate::policy::{PolicyError, PolicyFiles};
+use crate::policy::{Policy, PolicyError, PolicyFiles};
 use crate::text::chat::ChatTemplate;
 
 /// Names of the parts.
@@ -22,10 +23,20 @@ const WEIGHTS: &str = "model.safetensors";
 pub struct Unpacked {
     /// What it says of itself.
     pub manifest: PolicyManifest,
-    /// SHA-256 of the whole, in hexadecimal digits.
-    pub sha256: String,
     /// The policy.
     pub files: PolicyFiles,
+}
+
+impl Unpacked {
+    /// Puts the policy on a device. The chat template is the manifest's, which needs no Jinja.
+    ///
+    /// # Errors
+    /// If a file is damaged, or weights and tokenizer do not fit each other.
+    pub fn load(&self, device: &Device) -> Result<Policy, PolicyError> {
+        let turns = self.manifest.turns.clone();
+        let template = ChatTemplate::with_turns(&self.files.tokenizer_config, turns)?;
+        self.files.load_with(template, device)
+    }
 }
 
 /// Why a bundle cannot be packed or unpacked.
@@ -71,7 +82,7 @@ pub fn pack(manifest: PolicyManifest, files: &PolicyFiles) -> Result<Vec<u8>, Bu
         context_length: config.context_length,
         vocab_size: config.vocab_size,
         cache_bytes_per_token: 8 * (config.n_layers * config.n_kv_heads * config.d_head) as u64,
-        chat_template: template.source,
+        turns: template.turns().clone(),
         ..manifest
     };
     let parts: [(&str, &[u8]); 4] = [
@@ -95,12 +106,12 @@ pub fn unpack(bytes: &[u8]) -> Result<Unpacked, BundleError> {
         tokenizer: text(container.part(TOKENIZER)?)?,
         tokenizer_config: text(container.part(TOKENIZER_CONFIG)?)?,
     };
-    Ok(Unpacked { manifest: container.manifest, sha256: sha256(bytes), files })
+    Ok(Unpacked { manifest: container.manifest, files })
 }
 
 /// SHA-256 in lower-case hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&Sha256::digest(bytes))
 }
 
 /// The bytes of a part whose hash is right.

@@ -12,10 +12,13 @@ pub(crate) fn constant<const D: usize, const E: usize>(
     like: &Tensor<E>,
 ) -> Tensor<D> {
     let value = Tensor::from_inner(value);
-    match like.gradient_checkpointing_strategy() {
-        Some(strategy) => value.with_gradient_checkpointing_strategy(strategy),
-        None => value,
+    #[cfg(feature = "train")]
+    if let Some(strategy) = like.gradient_checkpointing_strategy() {
+        return value.with_gradient_checkpointing_strategy(strategy);
     }
+    #[cfg(not(feature = "train"))]
+    let _ = like;
+    value
 }
 
 /// A tracked tensor with this untracked value and the gradient of the tracked `linear`.

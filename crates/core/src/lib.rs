@@ -2,13 +2,17 @@
 //!
 //! Tensors and bytes in, tensors and bytes out: no file, network, clock, environment, thread or
 //! backend is known here. Devices, coins and data are arguments.
+//!
+//! Without the feature `train` there are no gradients: what an engine of the page needs.
 
 pub mod bundle;
 pub mod feedback;
 mod first_order;
+#[cfg(feature = "train")]
 pub mod learn;
 pub mod model;
 pub mod objective;
+#[cfg(feature = "train")]
 pub mod optim;
 pub mod policy;
 pub mod reward;

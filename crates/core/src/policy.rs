@@ -78,6 +78,18 @@ impl PolicyFiles {
     /// # Errors
     /// If a file is damaged, or weights and tokenizer do not fit each other.
     pub fn load(&self, device: &Device) -> Result<Policy, PolicyError> {
+        self.load_with(ChatTemplate::from_tokenizer_config(&self.tokenizer_config)?, device)
+    }
+
+    /// Puts the policy on a device, with a template that was read before.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_with(
+        &self,
+        template: ChatTemplate,
+        device: &Device,
+    ) -> Result<Policy, PolicyError> {
         let config = config_from_json(&self.config)?;
         let tokenizer = Tokenizer::from_json(&self.tokenizer)?;
         if tokenizer.vocab_size() > config.vocab_size {
@@ -86,7 +98,6 @@ impl PolicyFiles {
                 weights: config.vocab_size,
             });
         }
-        let template = ChatTemplate::from_tokenizer_config(&self.tokenizer_config)?;
         let model = read_weights(&config, &self.weights, device)?;
         Ok(Policy { model, tokenizer, template })
     }

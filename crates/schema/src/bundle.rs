@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::Sampling;
+use crate::{Sampling, Turns};
 
 /// The bundle version that this code reads and writes.
 pub const BUNDLE_VERSION: u32 = 1;
@@ -47,8 +47,8 @@ pub struct PolicyManifest {
     pub stored_as: String,
     /// Bytes of keys and values of one token in f32.
     pub cache_bytes_per_token: u64,
-    /// The chat template, a Jinja string.
-    pub chat_template: String,
+    /// The chat template, as data.
+    pub turns: Turns,
     /// How it is meant to be sampled.
     pub sampling: Sampling,
     /// Prompts to try, by task.
@@ -189,7 +189,8 @@ pub fn read_manifest(bytes: &[u8]) -> Result<PolicyManifest, ContainerError> {
     let text = bytes.get(HEAD..HEAD + length.min(MAX_MANIFEST_BYTES + 1));
     let text = text.filter(|text| text.len() == length);
     let text = text.ok_or_else(|| ContainerError::Manifest("it is cut off".to_owned()))?;
-    serde_json::from_slice(text).map_err(|error| ContainerError::Manifest(error.to_string()))
+    let text = std::str::from_utf8(text).map_err(|e| ContainerError::Manifest(e.to_string()))?;
+    serde_json::from_str(text).map_err(|error| ContainerError::Manifest(error.to_string()))
 }
 
 /// A bundle of `files`: name, SHA-256 and bytes of each. The parts of `manifest` are replaced.

@@ -7,7 +7,7 @@ use crate::{EndReason, Message, PolicyManifest, Sampling};
 
 /// From the page to the engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Request {
     /// Take the bundle whose bytes come with this message.
     Load {
@@ -59,7 +59,7 @@ pub struct WriteRequest {
     expect(clippy::large_enum_variant, reason = "a reply is made, taken apart and gone")
 )]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Reply {
     /// The engine is up.
     Ready {

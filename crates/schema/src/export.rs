@@ -76,13 +76,10 @@ pub fn export_rows(rating: &Rating, shape: ExportShape) -> Vec<String> {
             reward(rating).and_then(|reward| one(rating, |row| row.reward = Some(reward)))
         }
         ExportShape::Sft => match &rating.verdict {
-            Verdict::Edit { text } => one(rating, |row| {
+            Verdict::Edit(text) => one(rating, |row| {
                 row.completion = Some(completion(&rating.prompt, text));
             }),
-            Verdict::Thumbs { .. }
-            | Verdict::Stars { .. }
-            | Verdict::Pair { .. }
-            | Verdict::Report => None,
+            Verdict::Thumbs(_) | Verdict::Stars(_) | Verdict::Pair(_) | Verdict::Report => None,
         },
     };
     json.into_iter().map(|line| line.expect("strings and numbers are JSON")).collect()
@@ -91,15 +88,13 @@ pub fn export_rows(rating: &Rating, shape: ExportShape) -> Vec<String> {
 fn preference(rating: &Rating) -> Option<serde_json::Result<String>> {
     let text = |place: usize| rating.samples.get(place).map(|sample| sample.text.as_str());
     let (chosen, rejected) = match &rating.verdict {
-        Verdict::Pair { value: PairChoice::Left } => (text(0)?, text(1)?),
-        Verdict::Pair { value: PairChoice::Right } => (text(1)?, text(0)?),
-        Verdict::Edit { text: edited } if Some(edited.as_str()) != text(0) => {
-            (edited.as_str(), text(0)?)
-        }
-        Verdict::Pair { value: PairChoice::Tie | PairChoice::BothBad }
-        | Verdict::Edit { .. }
-        | Verdict::Thumbs { .. }
-        | Verdict::Stars { .. }
+        Verdict::Pair(PairChoice::Left) => (text(0)?, text(1)?),
+        Verdict::Pair(PairChoice::Right) => (text(1)?, text(0)?),
+        Verdict::Edit(edited) if Some(edited.as_str()) != text(0) => (edited.as_str(), text(0)?),
+        Verdict::Pair(PairChoice::Tie | PairChoice::BothBad)
+        | Verdict::Edit(_)
+        | Verdict::Thumbs(_)
+        | Verdict::Stars(_)
         | Verdict::Report => return None,
     };
     one(rating, |row| {
@@ -111,20 +106,18 @@ fn preference(rating: &Rating) -> Option<serde_json::Result<String>> {
 
 fn label(rating: &Rating) -> Option<bool> {
     match &rating.verdict {
-        Verdict::Thumbs { value } => Some(*value == Thumb::Up),
-        Verdict::Stars { value } if *value != 3 => Some(*value > 3),
-        Verdict::Stars { .. } | Verdict::Pair { .. } | Verdict::Edit { .. } | Verdict::Report => {
-            None
-        }
+        Verdict::Thumbs(value) => Some(*value == Thumb::Up),
+        Verdict::Stars(value) if *value != 3 => Some(*value > 3),
+        Verdict::Stars(_) | Verdict::Pair(_) | Verdict::Edit(_) | Verdict::Report => None,
     }
 }
 
 fn reward(rating: &Rating) -> Option<f64> {
     match &rating.verdict {
-        Verdict::Thumbs { value: Thumb::Up } => Some(1.0),
-        Verdict::Thumbs { value: Thumb::Down } => Some(0.0),
-        Verdict::Stars { value } => Some((f64::from(*value) - 1.0) / 4.0),
-        Verdict::Pair { .. } | Verdict::Edit { .. } | Verdict::Report => None,
+        Verdict::Thumbs(Thumb::Up) => Some(1.0),
+        Verdict::Thumbs(Thumb::Down) => Some(0.0),
+        Verdict::Stars(value) => Some((f64::from(*value) - 1.0) / 4.0),
+        Verdict::Pair(_) | Verdict::Edit(_) | Verdict::Report => None,
     }
 }
 
@@ -190,9 +183,9 @@ mod tests {
                 }
             }
         };
-        let pair = |value: &str| format!(r#"{{"kind":"pair","value":"{value}"}}"#);
-        let stars = |value: u8| format!(r#"{{"kind":"stars","value":{value}}}"#);
-        let edit = |text: &str| format!(r#"{{"kind":"edit","text":"{text}"}}"#);
+        let pair = |value: &str| format!(r#"{{"pair":"{value}"}}"#);
+        let stars = |value: u8| format!(r#"{{"stars":{value}}}"#);
+        let edit = |text: &str| format!(r#"{{"edit":"{text}"}}"#);
         let chosen =
             |text: &str| format!(r#""chosen":[{{"role":"assistant","content":"{text}"}}]"#);
         check(&pair("left"), 2, ExportShape::Preference, Some(&chosen("good")));
@@ -204,18 +197,18 @@ mod tests {
         check(&stars(4), 1, ExportShape::Scalar, Some(r#""reward":0.75"#));
         check(&stars(5), 1, ExportShape::Unpaired, Some(r#""label":true"#));
         check(&stars(3), 1, ExportShape::Unpaired, None);
-        check(r#"{"kind":"thumbs","value":"down"}"#, 1, ExportShape::Unpaired, Some("false"));
-        check(r#"{"kind":"thumbs","value":"up"}"#, 1, ExportShape::Scalar, Some("1.0"));
+        check(r#"{"thumbs":"down"}"#, 1, ExportShape::Unpaired, Some("false"));
+        check(r#"{"thumbs":"up"}"#, 1, ExportShape::Scalar, Some("1.0"));
         check(&edit("best"), 1, ExportShape::Sft, Some("best"));
         check(&edit("best"), 1, ExportShape::Preference, Some(&chosen("best")));
         check(&edit("good"), 1, ExportShape::Preference, None);
-        check(r#"{"kind":"report"}"#, 1, ExportShape::Scalar, None);
-        check(&pair("tie"), 2, ExportShape::Ratings, Some(r#""value":"tie""#));
+        check(r#""report""#, 1, ExportShape::Scalar, None);
+        check(&pair("tie"), 2, ExportShape::Ratings, Some(r#""pair":"tie""#));
     }
 
     #[test]
     fn plain_text_stays_plain() {
-        let mut rating = rating(r#"{"kind":"stars","value":5}"#, 1);
+        let mut rating = rating(r#"{"stars":5}"#, 1);
         rating.prompt.messages.clear();
         rating.prompt.text = "Once".into();
         let row = &export_rows(&rating, ExportShape::Scalar)[0];

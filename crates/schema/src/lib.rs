@@ -7,11 +7,13 @@ mod bundle;
 mod engine;
 mod export;
 mod feedback;
+mod hexadecimal;
 mod mask;
 mod message;
 mod rating;
 mod result;
 mod sample;
+mod turns;
 
 pub use bundle::{
     BUNDLE_VERSION, Catalog, CatalogEntry, Container, ContainerError, Part, PolicyManifest,
@@ -25,6 +27,7 @@ pub use feedback::{
     Agreement, FeedbackStats, ImportReport, PolicyStats, Refusal, RefusalCause, UncheckedCause,
     VerdictStats,
 };
+pub use hexadecimal::hexadecimal;
 pub use mask::mask_personal_data;
 pub use message::Message;
 pub use rating::{
@@ -33,3 +36,4 @@ pub use rating::{
 };
 pub use result::{Estimate, EvalResult, RunResult, ScoreResult};
 pub use sample::{EndReason, Sample, Sampling, SamplingError};
+pub use turns::{Between, Place, Turns};

@@ -95,30 +95,18 @@ pub struct RatedPrompt {
     pub token_ids: Vec<u32>,
 }
 
-/// What a person said.
+/// What a person said: `{"pair": "left"}`, `{"stars": 4}`, `"report"`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Good or bad; one sample.
-    Thumbs {
-        /// The thumb.
-        value: Thumb,
-    },
+    Thumbs(Thumb),
     /// 1 (worst) to 5 (best); one sample.
-    Stars {
-        /// The number of stars.
-        value: u8,
-    },
+    Stars(u8),
     /// Which of two is better.
-    Pair {
-        /// The choice.
-        value: PairChoice,
-    },
-    /// What the policy should have said; one sample.
-    Edit {
-        /// The whole corrected completion.
-        text: String,
-    },
+    Pair(PairChoice),
+    /// The whole completion as it should have been; one sample.
+    Edit(String),
     /// Nothing but a report.
     Report,
 }
@@ -287,18 +275,18 @@ impl Rating {
     fn check_verdict(&self) -> Result<(), RatingError> {
         let found = self.samples.len();
         let expected = match &self.verdict {
-            Verdict::Pair { .. } => 2,
-            Verdict::Thumbs { .. } | Verdict::Stars { .. } | Verdict::Edit { .. } => 1,
+            Verdict::Pair(_) => 2,
+            Verdict::Thumbs(_) | Verdict::Stars(_) | Verdict::Edit(_) => 1,
             Verdict::Report => found.clamp(1, MAX_SAMPLES),
         };
         if found != expected {
             return Err(RatingError::Samples { expected, found });
         }
         match &self.verdict {
-            Verdict::Stars { value } if !(1..=5).contains(value) => {
+            Verdict::Stars(value) if !(1..=5).contains(value) => {
                 Err(RatingError::Form { field: "verdict.value", expected: "from 1 to 5" })
             }
-            Verdict::Edit { text } if text.len() > MAX_TEXT_BYTES => Err(RatingError::TooLarge {
+            Verdict::Edit(text) if text.len() > MAX_TEXT_BYTES => Err(RatingError::TooLarge {
                 field: "verdict.text",
                 found: text.len(),
                 most: MAX_TEXT_BYTES,
@@ -306,10 +294,10 @@ impl Rating {
             Verdict::Report if self.reported.is_empty() => {
                 Err(RatingError::Form { field: "reported", expected: "naming a sample" })
             }
-            Verdict::Thumbs { .. }
-            | Verdict::Stars { .. }
-            | Verdict::Pair { .. }
-            | Verdict::Edit { .. }
+            Verdict::Thumbs(_)
+            | Verdict::Stars(_)
+            | Verdict::Pair(_)
+            | Verdict::Edit(_)
             | Verdict::Report => Ok(()),
         }
     }

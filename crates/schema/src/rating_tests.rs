@@ -30,7 +30,7 @@ fn rating() -> Rating {
             token_ids: vec![3, 9, 4],
         },
         samples: vec![sample(), sample()],
-        verdict: Verdict::Pair { value: PairChoice::Left },
+        verdict: Verdict::Pair(PairChoice::Left),
         reported: Vec::new(),
         reasons: vec!["clear".into()],
         remark: None,
@@ -45,10 +45,10 @@ fn rating() -> Rating {
 #[test]
 fn a_rating_is_read_back_as_it_was_written() {
     for verdict in [
-        Verdict::Pair { value: PairChoice::BothBad },
-        Verdict::Stars { value: 4 },
-        Verdict::Thumbs { value: Thumb::Down },
-        Verdict::Edit { text: "Hello!".into() },
+        Verdict::Pair(PairChoice::BothBad),
+        Verdict::Stars(4),
+        Verdict::Thumbs(Thumb::Down),
+        Verdict::Edit("Hello!".into()),
         Verdict::Report,
     ] {
         let rating = Rating { verdict, ..rating() };
@@ -60,7 +60,7 @@ fn a_rating_is_read_back_as_it_was_written() {
 #[test]
 fn an_unknown_field_is_refused_at_every_depth() {
     let text = serde_json::to_string(&rating()).unwrap();
-    for inside in ["{\"version\"", "{\"kind\"", "{\"name\"", "{\"role\"", "{\"temperature\""] {
+    for inside in ["{\"version\"", "{\"pair\"", "{\"name\"", "{\"role\"", "{\"temperature\""] {
         assert!(text.contains(inside), "{inside}: {text}");
         let spoiled = text.replacen(inside, &inside.replace('{', "{\"extra\":1,"), 1);
         assert!(serde_json::from_str::<Rating>(&spoiled).is_err(), "{spoiled}");
@@ -89,7 +89,7 @@ fn what_is_wrong_is_named() {
     check(|rating| rating.reasons = vec!["x".into(); 17], "reasons has 17");
     check(|rating| rating.prompt.token_ids = vec![1; MAX_TOKENS + 1], "prompt.token_ids has 4097");
     check(|rating| drop(rating.samples.pop()), "needs 2 samples and there are 1");
-    check(|rating| rating.verdict = Verdict::Stars { value: 3 }, "needs 1 samples");
+    check(|rating| rating.verdict = Verdict::Stars(3), "needs 1 samples");
     check(|rating| rating.verdict = Verdict::Report, "reported");
     check(|rating| rating.samples[1].logprobs_full = vec![-0.5], "sample 1: 2 tokens and 1");
     check(|rating| rating.samples[0].logprobs_drawn[1] = 0.5, "log-probability 0.5");
@@ -98,7 +98,7 @@ fn what_is_wrong_is_named() {
     check(
         |rating| {
             rating.samples.truncate(1);
-            rating.verdict = Verdict::Stars { value: 6 };
+            rating.verdict = Verdict::Stars(6);
         },
         "from 1 to 5",
     );

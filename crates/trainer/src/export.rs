@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
-use kudos_core::bundle::{pack, unpack};
+use kudos_core::bundle::{Unpacked, pack, sha256};
 use kudos_schema::{PolicyManifest, Sampling};
 use serde::Deserialize;
 
 use crate::args::ExportArgs;
-use crate::evaluate::policy_files;
 use crate::policy::{self, PolicyFiles};
 use crate::store::{write_file, write_folder};
 use crate::usage::usage;
@@ -61,20 +60,21 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         let path = args.output.display();
         return Err(usage(format!("{path} exists: choose another --output or remove it first")));
     }
-    let files = policy_files(args.model.as_deref())?;
-    if args.output.extension().is_some_and(|extension| extension == "kudos") {
-        let manifest = manifest(args)?;
-        let bundle = pack(manifest, &files).map_err(|error| usage(error.to_string()))?;
-        let unpacked = unpack(&bundle)?;
-        write_file(&args.output, &bundle)?;
-        let bytes = bundle.len();
-        output::result(&format!(
-            "{}  {bytes} bytes, sha256 {}",
-            unpacked.manifest.name, unpacked.sha256
-        ));
-        return Ok(());
+    let source = source(args.model.as_deref())?;
+    if args.output.extension().is_none_or(|extension| extension != "kudos") {
+        return write_unpacked(&source.files, &args.output);
     }
-    write_unpacked(&files, &args.output)
+    let manifest = match &args.card {
+        Some(path) => card(path)?.manifest(),
+        None => source.manifest,
+    };
+    check(&manifest)?;
+    let name = manifest.name.clone();
+    let bundle = pack(manifest, &source.files).map_err(|error| usage(error.to_string()))?;
+    write_file(&args.output, &bundle)?;
+    let (bytes, sha256) = (bundle.len(), sha256(&bundle));
+    output::result(&format!("{name}  {bytes} bytes, sha256 {sha256}"));
+    Ok(())
 }
 
 fn write_unpacked(files: &PolicyFiles, folder: &Path) -> Result<()> {
@@ -83,24 +83,25 @@ fn write_unpacked(files: &PolicyFiles, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the card says; without one, what the bundle itself says, or the name of the folder alone.
-fn manifest(args: &ExportArgs) -> Result<PolicyManifest> {
-    let manifest = match &args.card {
-        Some(path) => card(path)?.manifest(),
-        None => match &args.model {
-            None => policy::embedded_manifest(),
-            Some(path) if path.is_file() => policy::read_manifest(path)?,
-            Some(path) => {
-                let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-                PolicyManifest { name: name.unwrap_or_default(), ..PolicyManifest::default() }
-            }
-        },
+/// A policy with what it says of itself: a bundle's manifest, of a folder the name alone.
+fn source(model: Option<&Path>) -> Result<Unpacked> {
+    let read = match model {
+        None => Ok(policy::embedded_bundle()),
+        Some(path) if path.is_file() => policy::read_bundle(path),
+        Some(folder) => policy::read(folder).map(|files| {
+            let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+            let name = name.unwrap_or_default();
+            Unpacked { manifest: PolicyManifest { name, ..PolicyManifest::default() }, files }
+        }),
     };
+    read.map_err(|error| usage(error.to_string()))
+}
+
+/// Whether tasks and settings are known here.
+fn check(manifest: &PolicyManifest) -> Result<()> {
     manifest.sampling.validate().map_err(|error| usage(error.to_string()))?;
-    for task in manifest.tasks.iter().chain(manifest.prompts.keys()) {
-        data::check_task(task)?;
-    }
-    Ok(manifest)
+    let tasks = manifest.tasks.iter().chain(manifest.prompts.keys());
+    tasks.map(String::as_str).try_for_each(|task| data::check_task(task).map(drop))
 }
 
 fn card(path: &Path) -> Result<Card> {

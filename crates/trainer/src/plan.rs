@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use kudos_core::objective::{Aggregation, Baseline, KlCoefficient};
 use kudos_core::reward::{Mix, RewardSpec, reward};
+use kudos_core::text::edit_distance::edit_distance;
 
 use crate::args::{Overrides, RunArgs};
 use crate::device::Selected;
@@ -131,23 +132,7 @@ fn nearest_field(message: &str) -> Option<String> {
     }
     let mut names = message.split('`').skip(1).step_by(2).map(str::to_owned);
     let unknown = names.next()?;
-    names.min_by_key(|name| distance(&unknown, name))
-}
-
-/// Edit distance (Levenshtein 1966).
-pub(crate) fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[b.len()]
+    names.min_by_key(|name| edit_distance(&unknown, name))
 }
 
 fn apply(recipe: &mut Recipe, flags: &Overrides) {
@@ -305,8 +290,8 @@ mod tests {
 
     #[test]
     fn edit_distance_by_hand() {
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("same", "same"), 0);
+        assert_eq!(edit_distance("kitten", "sitting"), 3);
+        assert_eq!(edit_distance("", "abc"), 3);
+        assert_eq!(edit_distance("same", "same"), 0);
     }
 }

@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 
 use kudos_core::bundle::{self, BundleError, Unpacked};
 pub use kudos_core::policy::{Example, Policy, PolicyError, PolicyFiles};
-use kudos_schema::PolicyManifest;
 use thiserror::Error;
 
 use crate::store::FillError;
 
 /// The bundle that ships with the program.
-const EMBEDDED: &[u8] = include_bytes!("../../../policies/base.kudos");
+pub const EMBEDDED: &[u8] = include_bytes!("../../../policies/base.kudos");
 
 /// Why the files of a policy cannot be read.
 #[derive(Debug, Error)]
@@ -44,10 +43,7 @@ pub fn read(path: &Path) -> Result<PolicyFiles, ReadPolicyError> {
     if path.is_file() {
         return Ok(read_bundle(path)?.files);
     }
-    let bytes = |name: &str| {
-        let path = path.join(name);
-        std::fs::read(&path).map_err(|source| at(&path, source))
-    };
+    let bytes = |name: &str| read_bytes(&path.join(name));
     let text = |name: &str| {
         let path = path.join(name);
         std::fs::read_to_string(&path).map_err(|source| at(&path, source))
@@ -65,8 +61,23 @@ pub fn read(path: &Path) -> Result<PolicyFiles, ReadPolicyError> {
 /// # Errors
 /// If it cannot be read or is no sound bundle.
 pub fn read_bundle(path: &Path) -> Result<Unpacked, ReadPolicyError> {
-    let bytes = std::fs::read(path).map_err(|source| at(path, source))?;
-    bundle::unpack(&bytes)
+    unpack(path, &read_bytes(path)?)
+}
+
+/// The bytes of a file.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, ReadPolicyError> {
+    std::fs::read(path).map_err(|source| at(path, source))
+}
+
+/// Takes the bytes of the bundle at `path` apart.
+///
+/// # Errors
+/// If they are no sound bundle.
+pub fn unpack(path: &Path, bytes: &[u8]) -> Result<Unpacked, ReadPolicyError> {
+    bundle::unpack(bytes)
         .map_err(|source| ReadPolicyError::Bundle { path: path.to_owned(), source })
 }
 
@@ -79,24 +90,9 @@ pub fn embedded() -> PolicyFiles {
     embedded_bundle().files
 }
 
-/// That policy with the hash of its bundle.
+/// That policy with what it says of itself.
 pub fn embedded_bundle() -> Unpacked {
     bundle::unpack(EMBEDDED).expect("the bundle in the program is sound")
-}
-
-/// What that policy says of itself.
-pub fn embedded_manifest() -> PolicyManifest {
-    kudos_schema::read_manifest(EMBEDDED).expect("the bundle in the program is sound")
-}
-
-/// What the bundle at `path` says of itself.
-///
-/// # Errors
-/// If it cannot be read.
-pub fn read_manifest(path: &Path) -> Result<PolicyManifest, ReadPolicyError> {
-    let bytes = std::fs::read(path).map_err(|source| at(path, source))?;
-    kudos_schema::read_manifest(&bytes)
-        .map_err(|source| ReadPolicyError::Bundle { path: path.to_owned(), source: source.into() })
 }
 
 /// Writes the files into an existing folder.

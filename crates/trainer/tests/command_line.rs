@@ -1,87 +1,19 @@
 //! The program as a person runs it: a toy policy is taught, killed, resumed, evaluated and misused.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+#[path = "command_line/toy.rs"]
+mod toy;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use burn::tensor::Device;
-use kudos_core::model::hugging_face::StoredAs;
-use kudos_core::model::{Transformer, TransformerConfig, initialize};
-use kudos_core::text::chat::ChatTemplate;
 use kudos_core::text::tokenizer::Tokenizer;
-use pollster::block_on;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
-use trainer::policy::{self, Policy};
-
-const STEPS: usize = 12;
-
-/// A folder with a toy policy, a data set and a recipe.
-struct Toy {
-    folder: tempfile::TempDir,
-}
-
-impl Toy {
-    fn new() -> Self {
-        let toy = Self { folder: tempfile::tempdir().unwrap() };
-        let words =
-            ["red", "green", "blue", "small", "large", "cat", "dog", "house", "runs", "sits"];
-        let rows: Vec<String> = (0..60)
-            .map(|i| {
-                let word = |k: usize| words[(i * 7 + k * 3 + i / 10) % words.len()];
-                let prompt = format!("{} {} {} number {i}", word(0), word(1), word(2));
-                format!(r#"{{"prompt": "{prompt}", "completion": " {} {}"}}"#, word(3), word(4))
-            })
-            .collect();
-        fs::write(toy.path("rows.jsonl"), rows.join("\n") + "\n").unwrap();
-        let corpus: Vec<&str> = rows.iter().map(String::as_str).collect();
-        let tokenizer = Tokenizer::train(corpus.iter().copied(), 300).unwrap();
-        let config = TransformerConfig::llama(tokenizer.vocab_size(), 64, 1, 32);
-        let mut coins = ChaCha8Rng::seed_from_u64(5);
-        let model = initialize(Transformer::zeroed(&config, &Device::flex()), &mut coins);
-        let policy = Policy { model, tokenizer, template: ChatTemplate::default() };
-        fs::create_dir(toy.path("policy")).unwrap();
-        let files = block_on(policy.files(StoredAs::F32)).unwrap();
-        policy::write(&files, &toy.path("policy")).unwrap();
-        fs::write(toy.path("recipe.toml"), toy.recipe()).unwrap();
-        toy
-    }
-
-    fn recipe(&self) -> String {
-        format!(
-            "stage = 'reinforce'\nmodel = '{}'\nsteps = {STEPS}\n[data]\ndataset = '{}'\n\
-             [batch]\nprompts = 4\nnum_generations = 4\n[optimizer]\nlearning_rate = 0.01\n\
-             [sampling]\nmax_completion_length = 12\n[objective]\nbaseline = 'leave_one_out'\n\
-             [[reward]]\nkind = 'chrf'\n[[reward]]\nkind = 'length'\ntarget = 3\nweight = 0.5\n\
-             [watch]\neval_items = 5\nsave_every = 1\n",
-            self.path("policy").display(),
-            self.path("rows.jsonl").display()
-        )
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
-        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    fn reinforce(&self, output: &str, more: &[&str]) -> Output {
-        let base =
-            ["reinforce", "--config", "recipe.toml", "--device", "flex", "--output-dir", output];
-        self.run(&[&base, more].concat())
-    }
-}
+use toy::{STEPS, Toy};
 
 fn stdout(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -153,7 +85,8 @@ fn tensorboard_reads_the_event_files() {
         std::env::var("KUDOS_PYTHON").expect("run `cargo xtask test`: it sets KUDOS_PYTHON");
     let toy = Toy::new();
     stdout(&toy.reinforce("out", &[]));
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/read_events.py");
+    // Tests start in the folder of their package.
+    let script = "../../tests/golden/read_events.py";
     let read = Command::new(python).arg(script).arg(toy.path("out")).output().unwrap();
     let scalars: Value = serde_json::from_str(&stdout(&read)).unwrap();
     let metrics = fs::read_to_string(toy.path("out/metrics.jsonl")).unwrap();
@@ -308,7 +241,7 @@ fn a_run_that_meets_a_full_disk_says_so_and_continues_when_there_is_room() {
         .args(["--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh"])
         .args([env!("CARGO_BIN_EXE_trainer"), "reinforce", "--config", "recipe.toml"])
         .args(["--device", "flex", "--output-dir", "disk/out"])
-        .current_dir(toy.folder.path())
+        .current_dir(toy.path(""))
         .output()
         .expect("unshare is part of util-linux");
     let shown = stdout(&output);

@@ -8,13 +8,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use kudos_core::bundle::{pack, unpack};
+use kudos_core::bundle::{pack, sha256};
 use kudos_schema::{
     EndReason, FeedbackStats, ImportReport, PolicyManifest, Rating, RefusalCause, UncheckedCause,
     Verdict,
 };
 use ratings::{SHIPPED, asked, at_the_edge, base, honest, id, lines, one, pair};
 use serde_json::Value;
+use trainer::policy::EMBEDDED;
 
 /// A folder in which the program is run.
 struct Folder(tempfile::TempDir);
@@ -140,7 +141,7 @@ fn other_end() -> &'static str {
 
 /// A drawn completion whose sampling says that it is the most likely one.
 fn said_to_be_greedy() -> Rating {
-    let mut rating = one(1, asked("ship"), &base(), Verdict::Stars { value: 5 });
+    let mut rating = one(1, asked("ship"), &base(), Verdict::Stars(5));
     let sample = &mut rating.samples[0];
     sample.sampling.temperature = 0.0;
     sample.logprobs_drawn.fill(0.0);
@@ -183,7 +184,7 @@ fn what_cannot_be_checked_is_kept_and_counted() {
     let other = pack(PolicyManifest::default(), &SHIPPED.bundle.files).unwrap();
     folder.write("damaged.kudos", "no bundle");
     fs::write(folder.path("other.kudos"), &other).unwrap();
-    let other = unpack(&other).unwrap().sha256;
+    let other = sha256(&other);
     let unknown = named("unknown", &|rating| {
         rating.policy.sha256 = other.clone();
         rating.samples[0].text = "not of these tokens".into();
@@ -264,7 +265,7 @@ fn statistics_are_printed_for_people_and_programs() {
     let stats: FeedbackStats = serde_json::from_str(&json).unwrap();
     assert_eq!((stats.ratings, stats.raters), (6, 2));
     assert_eq!((stats.refused, stats.duplicates), (1, 1));
-    assert_eq!(stats.policies[0].sha256, SHIPPED.bundle.sha256);
+    assert_eq!(stats.policies[0].sha256, sha256(EMBEDDED));
 
     folder.write("c.jsonl", &lines(&[pair(1), swapped]));
     let json = folder.printed(&["stats", "c.jsonl", "--json"]);

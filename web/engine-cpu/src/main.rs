@@ -1,14 +1,19 @@
 //! The engine that runs in every browser: burn's flex device with SIMD, in a worker.
 
+#[cfg(target_arch = "wasm32")]
+mod row;
+
 /// Starts the worker's loop; natively there is nothing to run.
 fn main() {
     #[cfg(target_arch = "wasm32")]
     engine::worker::start(async {
+        kudos_core::model::use_row_product(row::product);
         Ok(engine::worker::Started {
             device: burn::tensor::Device::flex(),
             backend: "flex, wasm with SIMD".to_owned(),
             adapter: None,
             reads: engine::Reads::Cheap,
+            prepare: row::columns_together,
         })
     });
 }

@@ -14,6 +14,7 @@ fn main() {
             backend: format!("WebGPU, {}", adapter.name),
             adapter: Some(adapter),
             reads: engine::Reads::Dear,
+            prepare: |model| model,
         })
     });
 }

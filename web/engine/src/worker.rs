@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use futures_channel::mpsc::{UnboundedReceiver, unbounded};
 use futures_util::StreamExt;
 use js_sys::{ArrayBuffer, Function, Object, Promise, Reflect, Uint8Array};
+use kudos_core::model::Transformer;
 use kudos_schema::{AdapterInfo, Failure, FailureKind, Reply, Request};
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
@@ -26,6 +27,8 @@ pub struct Started {
     pub adapter: Option<AdapterInfo>,
     /// What reading from it costs.
     pub reads: Reads,
+    /// How it wants the weights of a model laid out.
+    pub prepare: fn(Transformer) -> Transformer,
 }
 
 /// A message with the bytes that came beside it.
@@ -57,10 +60,10 @@ async fn serve(
     mut mail: UnboundedReceiver<Mail>,
     stopped: Rc<Cell<Option<u64>>>,
 ) {
-    let Started { device, backend, adapter, reads } = started;
+    let Started { device, backend, adapter, reads, prepare } = started;
     post(&Reply::Ready { backend, adapter });
     let host = Worker { stopped, breath: Breath::new() };
-    let mut session = Session::new(device, reads, host);
+    let mut session = Session::new(device, reads, host).preparing(prepare);
     while let Some((request, bytes)) = mail.next().await {
         session.handle(request, &bytes).await;
     }

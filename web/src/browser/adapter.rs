@@ -33,7 +33,7 @@ pub(crate) async fn told(asked: Promise) -> Option<AdapterInfo> {
     let name = name(&info);
     let fallback = |of: &JsValue| field(of, "isFallbackAdapter").is_truthy();
     let software =
-        fallback(&info) || fallback(&adapter) || name.to_lowercase().contains("swiftshader");
+        fallback(&info) || fallback(&adapter) || name.to_ascii_lowercase().contains("swiftshader");
     Some(AdapterInfo { name, max_binding_bytes: bytes as u64, software })
 }
 

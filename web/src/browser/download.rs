@@ -3,6 +3,7 @@
 
 use js_sys::{Array, ArrayBuffer, Function, Reflect, Uint8Array};
 use kudos_page::event::{DownloadError, DownloadEvent, Event};
+use kudos_schema::hexadecimal;
 use sha2::{Digest, Sha256};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{
@@ -11,10 +12,10 @@ use web_sys::{
 
 use super::page::Page;
 use super::pieces::Pieces;
-use super::ranges::{Answer, pause_ms, piece, read_answer};
 use super::screen::window;
 use super::surroundings::now_ms;
 use super::waiting::{settled, sleep};
+use kudos_page::ranges::{Answer, pause_ms, piece, read_answer};
 
 /// Progress is told at most once in so many milliseconds.
 const TELL_MS: f64 = 60.0;
@@ -133,8 +134,7 @@ impl Transfer {
 
     async fn fetch_and_check(&mut self) -> Result<(), Trouble> {
         self.fetch_all().await?;
-        let found: String =
-            self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = hexadecimal(&self.hash.clone().finalize());
         if found == self.wanted.sha256 { Ok(()) } else { Err(Trouble::Mismatch) }
     }
 

@@ -7,9 +7,9 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 use web_sys::{Element, HtmlElement, HtmlInputElement, KeyboardEvent};
 
-use super::keys::{KeyTarget, is_for_page};
 use super::page::Page;
 use super::screen::{document, window};
+use kudos_page::keys::{KeyTarget, is_for_page};
 
 /// Does what a node's handler says.
 pub(crate) fn react(page: &Page, handler: Handler, event: &web_sys::Event) {

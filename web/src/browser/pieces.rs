@@ -5,9 +5,9 @@ use js_sys::{Array, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Cache, CacheStorage, Request, Response, Url};
 
-use super::ranges::piece;
 use super::screen::{document, window};
 use super::waiting::settled;
+use kudos_page::ranges::piece;
 
 /// The cache; the service worker leaves it alone.
 const CACHE: &str = "kudos-bundles";

@@ -88,9 +88,9 @@ pub(super) fn judge(state: &mut State, verdict: Verdict, turn: &mut Turn<'_>) {
     }
     let Some(round) = &state.round else { return };
     let fits = match &verdict {
-        Verdict::Pair { .. } => round.mode == Mode::Pair,
-        Verdict::Thumbs { .. } | Verdict::Edit { .. } => round.mode == Mode::Single,
-        Verdict::Stars { value } => round.mode == Mode::Single && (1..=5).contains(value),
+        Verdict::Pair(_) => round.mode == Mode::Pair,
+        Verdict::Thumbs(_) | Verdict::Edit(_) => round.mode == Mode::Single,
+        Verdict::Stars(value) => round.mode == Mode::Single && (1..=5).contains(value),
         Verdict::Report => !round.reported.is_empty(),
     };
     if !fits {
@@ -128,16 +128,16 @@ pub(super) fn refuse(state: &mut State, turn: &mut Turn<'_>) {
 /// The element with which a verdict is given.
 fn focus_of(verdict: &Verdict) -> &'static str {
     match verdict {
-        Verdict::Pair { value: PairChoice::Left } => "judge-left",
-        Verdict::Pair { value: PairChoice::Right } => "judge-right",
-        Verdict::Pair { value: PairChoice::Tie } => "judge-tie",
-        Verdict::Pair { value: PairChoice::BothBad } => "judge-both-bad",
-        Verdict::Thumbs { value: kudos_schema::Thumb::Up } => "thumb-up",
-        Verdict::Thumbs { value: kudos_schema::Thumb::Down } => "thumb-down",
-        Verdict::Stars { value } => {
+        Verdict::Pair(PairChoice::Left) => "judge-left",
+        Verdict::Pair(PairChoice::Right) => "judge-right",
+        Verdict::Pair(PairChoice::Tie) => "judge-tie",
+        Verdict::Pair(PairChoice::BothBad) => "judge-both-bad",
+        Verdict::Thumbs(kudos_schema::Thumb::Up) => "thumb-up",
+        Verdict::Thumbs(kudos_schema::Thumb::Down) => "thumb-down",
+        Verdict::Stars(value) => {
             ["star-1", "star-2", "star-3", "star-4", "star-5"][usize::from(*value).clamp(1, 5) - 1]
         }
-        Verdict::Edit { .. } => "edit",
+        Verdict::Edit(_) => "edit",
         Verdict::Report => "write",
     }
 }
@@ -250,10 +250,8 @@ pub(super) fn open_edit(state: &mut State, turn: &mut Turn<'_>) {
     };
     let written = round.completions[0].drawn();
     let before = match round.judged.as_ref().map(|judged| &judged.verdict) {
-        Some(Verdict::Edit { text }) => text.clone(),
-        Some(
-            Verdict::Pair { .. } | Verdict::Thumbs { .. } | Verdict::Stars { .. } | Verdict::Report,
-        )
+        Some(Verdict::Edit(text)) => text.clone(),
+        Some(Verdict::Pair(_) | Verdict::Thumbs(_) | Verdict::Stars(_) | Verdict::Report)
         | None => written,
     };
     round.edit = Some(shortened(&before, MAX_EDIT_BYTES));
@@ -272,7 +270,7 @@ pub(super) fn save_edit(state: &mut State, turn: &mut Turn<'_>) {
     let edit = state.round.as_ref().and_then(|round| round.edit.clone());
     if let Some(text) = edit.filter(|edit| !edit.trim().is_empty()) {
         turn.ask(Effect::Focus("edit"));
-        judge(state, Verdict::Edit { text }, turn);
+        judge(state, Verdict::Edit(text), turn);
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) fn outgoing(rating: &Rating) -> Rating {
     }
     masked.prompt.text = mask_personal_data(&masked.prompt.text);
     masked.remark = masked.remark.map(|remark| mask_personal_data(&remark));
-    if let Verdict::Edit { text } = &mut masked.verdict {
+    if let Verdict::Edit(text) = &mut masked.verdict {
         *text = mask_personal_data(text);
     }
     masked

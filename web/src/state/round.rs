@@ -184,12 +184,12 @@ impl Round {
     pub(crate) fn turns(&self) -> Option<[Message; 2]> {
         use kudos_schema::PairChoice;
         let place = match self.judged.as_ref().map(|judged| &judged.verdict) {
-            Some(Verdict::Pair { value: PairChoice::Right }) => 1,
+            Some(Verdict::Pair(PairChoice::Right)) => 1,
             Some(
-                Verdict::Pair { value: PairChoice::Left | PairChoice::Tie | PairChoice::BothBad }
-                | Verdict::Thumbs { .. }
-                | Verdict::Stars { .. }
-                | Verdict::Edit { .. }
+                Verdict::Pair(PairChoice::Left | PairChoice::Tie | PairChoice::BothBad)
+                | Verdict::Thumbs(_)
+                | Verdict::Stars(_)
+                | Verdict::Edit(_)
                 | Verdict::Report,
             )
             | None => 0,

@@ -65,7 +65,7 @@ impl Settings {
     /// The distribution to draw from, or the first field that cannot be used.
     pub(crate) fn sampling(&self) -> Result<Sampling, Setting> {
         let in_range = |text: &str, from: f64, to: f64| {
-            text.trim().parse().ok().filter(|value: &f64| *value >= from && *value <= to)
+            decimal(text.trim()).filter(|value| *value >= from && *value <= to)
         };
         let temperature = in_range(&self.temperature, 0.0, 100.0).ok_or(Setting::Temperature)?;
         let top_p = in_range(&self.top_p, 0.0, 1.0).filter(|value| *value > 0.0);
@@ -94,5 +94,34 @@ impl Settings {
     /// The first field that cannot be used.
     pub(crate) fn wrong(&self) -> Option<Setting> {
         self.sampling().err().or_else(|| self.seed().err())
+    }
+}
+
+/// A number of plain digits with at most one point, as the fields hold them; no sign, no exponent. The
+/// standard library's tables for every other number would be a twentieth of the page.
+fn decimal(text: &str) -> Option<f64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = format!("{whole}{fraction}");
+    // Fifteen digits and the power of ten are exact, so that their quotient is the nearest number.
+    let exact = digits.trim_start_matches('0').len() <= 15 && fraction.len() <= 15;
+    if !exact || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    Some(number as f64 / 10_u64.pow(fraction.len() as u32) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_the_nearest_numbers() {
+        for text in ["0.7", "1", "100", "0.95", ".5", "2.", "007.25", "0.123456789012345"] {
+            assert_eq!(decimal(text), text.parse().ok(), "{text}");
+        }
+        for text in ["", ".", "-1", "1e3", "1,5", "nan", "1.2.3", "0.1234567890123456"] {
+            assert_eq!(decimal(text), None, "{text}");
+        }
     }
 }

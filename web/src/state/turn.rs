@@ -1,5 +1,7 @@
 //! One event being worked on: what the update may use, and what it asks for.
 
+use kudos_schema::hexadecimal;
+
 use crate::event::{Effect, Surroundings};
 
 /// One event being worked on.
@@ -59,7 +61,7 @@ impl<'a> Turn<'a> {
 fn uuid(mut bytes: [u8; 16], version: u8) -> String {
     bytes[6] = version << 4 | bytes[6] & 0x0f;
     bytes[8] = 0x80 | bytes[8] & 0x3f;
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = hexadecimal(&bytes);
     let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
     parts.join("-")
 }

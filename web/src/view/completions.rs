@@ -108,13 +108,13 @@ fn has_graph(round: &Round, completion: &Completion) -> bool {
 /// Whether the verdict is for this text.
 fn is_chosen(round: &Round, place: usize) -> bool {
     match round.judged.as_ref().map(|judged| &judged.verdict) {
-        Some(Verdict::Pair { value: PairChoice::Left }) => place == 0,
-        Some(Verdict::Pair { value: PairChoice::Right }) => place == 1,
+        Some(Verdict::Pair(PairChoice::Left)) => place == 0,
+        Some(Verdict::Pair(PairChoice::Right)) => place == 1,
         Some(
-            Verdict::Pair { value: PairChoice::Tie | PairChoice::BothBad }
-            | Verdict::Thumbs { .. }
-            | Verdict::Stars { .. }
-            | Verdict::Edit { .. }
+            Verdict::Pair(PairChoice::Tie | PairChoice::BothBad)
+            | Verdict::Thumbs(_)
+            | Verdict::Stars(_)
+            | Verdict::Edit(_)
             | Verdict::Report,
         )
         | None => false,

@@ -59,10 +59,10 @@ fn given(state: &State) -> Option<&Verdict> {
 /// A button that gives a verdict and shows whether it was given.
 fn verdict(state: &State, (id, text): (&'static str, &str), verdict: Verdict) -> Node {
     let event = match &verdict {
-        Verdict::Pair { value } => Event::PairJudged(*value),
-        Verdict::Thumbs { value } => Event::Thumbed(*value),
-        Verdict::Stars { value } => Event::Starred(*value),
-        Verdict::Edit { .. } => Event::EditOpened,
+        Verdict::Pair(value) => Event::PairJudged(*value),
+        Verdict::Thumbs(value) => Event::Thumbed(*value),
+        Verdict::Stars(value) => Event::Starred(*value),
+        Verdict::Edit(_) => Event::EditOpened,
         Verdict::Report => Event::SkipPressed,
     };
     let is_given = (given(state) == Some(&verdict)).then_some(());
@@ -72,7 +72,7 @@ fn verdict(state: &State, (id, text): (&'static str, &str), verdict: Verdict) ->
 fn pair(state: &State) -> Node {
     let words = &state.words().rating;
     let one = |id: &'static str, text: &str, value: PairChoice| {
-        verdict(state, (id, text), Verdict::Pair { value })
+        verdict(state, (id, text), Verdict::Pair(value))
     };
     Node::new("div").with("class", "verdicts").children([
         one("judge-left", words.judge_left, PairChoice::Left),
@@ -92,25 +92,20 @@ fn single(state: &State) -> Node {
             .children(buttons)
     };
     let thumb = |id: &'static str, text: &str, value: Thumb| {
-        verdict(state, (id, text), Verdict::Thumbs { value })
+        verdict(state, (id, text), Verdict::Thumbs(value))
     };
     let stars = (1..=5).zip(["star-1", "star-2", "star-3", "star-4", "star-5"]);
     let star = |(value, id): (u8, &'static str)| {
         let label = fill(words.star, &[&value.to_string()]);
         let filled = match given(state) {
-            Some(Verdict::Stars { value: given }) => *given,
-            Some(
-                Verdict::Pair { .. }
-                | Verdict::Thumbs { .. }
-                | Verdict::Edit { .. }
-                | Verdict::Report,
-            )
+            Some(Verdict::Stars(given)) => *given,
+            Some(Verdict::Pair(_) | Verdict::Thumbs(_) | Verdict::Edit(_) | Verdict::Report)
             | None => 0,
         };
         let sign = if value <= filled { "★" } else { "☆" };
-        verdict(state, (id, sign), Verdict::Stars { value }).with("aria-label", label)
+        verdict(state, (id, sign), Verdict::Stars(value)).with("aria-label", label)
     };
-    let edited = matches!(given(state), Some(Verdict::Edit { .. })).then_some(());
+    let edited = matches!(given(state), Some(Verdict::Edit(_))).then_some(());
     let edit = pressed(button("edit", words.edit, Event::EditOpened), edited);
     Node::new("div").with("class", "verdicts").children([
         group(

@@ -64,13 +64,13 @@ fn judgement(rating: &Rating) -> Option<(&'static str, Judgement)> {
         (PairChoice::BothBad, _) => Judgement::BothBad,
     };
     match rating.verdict {
-        Verdict::Pair { value } => {
+        Verdict::Pair(value) => {
             let same = rating.samples.first()?.token_ids == rating.samples.get(1)?.token_ids;
             (!same).then(|| ("pair", pair(value)))
         }
-        Verdict::Thumbs { value: Thumb::Up } => Some(("thumbs", Judgement::Up)),
-        Verdict::Thumbs { value: Thumb::Down } => Some(("thumbs", Judgement::Down)),
-        Verdict::Stars { value } => Some(("stars", Judgement::Stars(value))),
-        Verdict::Edit { .. } | Verdict::Report => None,
+        Verdict::Thumbs(Thumb::Up) => Some(("thumbs", Judgement::Up)),
+        Verdict::Thumbs(Thumb::Down) => Some(("thumbs", Judgement::Down)),
+        Verdict::Stars(value) => Some(("stars", Judgement::Stars(value))),
+        Verdict::Edit(_) | Verdict::Report => None,
     }
 }

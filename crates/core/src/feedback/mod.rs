@@ -4,13 +4,11 @@
 //! policy; how reliable one rater is; learning.
 
 mod agreement;
-mod edit;
 mod interval;
 mod items;
 mod tally;
 
 pub use agreement::agreement;
-pub use edit::character_change;
 pub use interval::wilson;
 pub use items::agreement_by_kind;
 pub use tally::tally;

@@ -6,9 +6,9 @@ use kudos_schema::{
     Estimate, FeedbackStats, PairChoice, PolicyStats, Rating, Thumb, Verdict, VerdictStats,
 };
 
-use super::edit::character_change;
 use super::interval::wilson;
 use super::items::agreement_by_kind;
+use crate::text::edit_distance::character_change;
 
 /// Version of [`FeedbackStats`].
 const VERSION: u32 = 1;
@@ -52,10 +52,10 @@ pub fn tally(ratings: &[Rating], mean: &mut dyn FnMut(&[f64]) -> Estimate) -> Fe
 
 fn kind(verdict: &Verdict) -> &'static str {
     match verdict {
-        Verdict::Thumbs { .. } => "thumbs",
-        Verdict::Stars { .. } => "stars",
-        Verdict::Pair { .. } => "pair",
-        Verdict::Edit { .. } => "edit",
+        Verdict::Thumbs(_) => "thumbs",
+        Verdict::Stars(_) => "stars",
+        Verdict::Pair(_) => "pair",
+        Verdict::Edit(_) => "edit",
         Verdict::Report => "report",
     }
 }
@@ -86,18 +86,18 @@ fn said(ratings: &[&Rating], mean: &mut dyn FnMut(&[f64]) -> Estimate) -> Verdic
     let (mut up, mut stars, mut changes) = (0, Vec::new(), Vec::new());
     for rating in ratings {
         match &rating.verdict {
-            Verdict::Pair { value } => {
+            Verdict::Pair(value) => {
                 *stats.pairs.entry(choice(*value).to_owned()).or_default() += 1;
             }
-            Verdict::Thumbs { value } => {
+            Verdict::Thumbs(value) => {
                 stats.thumbs += 1;
                 up += usize::from(*value == Thumb::Up);
             }
-            Verdict::Stars { value } => {
+            Verdict::Stars(value) => {
                 *stats.star_counts.entry(*value).or_default() += 1;
                 stars.push(f64::from(*value));
             }
-            Verdict::Edit { text } => {
+            Verdict::Edit(text) => {
                 let before = rating.samples.first().map_or("", |sample| &sample.text);
                 changes.push(character_change(before, text));
             }

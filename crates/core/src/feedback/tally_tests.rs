@@ -47,7 +47,7 @@ fn rating(rater: &str, verdict: Verdict, samples: Vec<Sample>) -> Rating {
 
 fn pair(rater: &str, value: PairChoice, tokens: [u32; 2]) -> Rating {
     let samples = tokens.map(|token| sample("text", token));
-    rating(rater, Verdict::Pair { value }, samples.to_vec())
+    rating(rater, Verdict::Pair(value), samples.to_vec())
 }
 
 fn one(rater: &str, verdict: Verdict) -> Rating {
@@ -73,11 +73,11 @@ fn every_kind_of_verdict_is_counted() {
         pair("b", PairChoice::Left, [7, 6]),
         pair("b", PairChoice::Right, [8, 6]),
         pair("b", PairChoice::Tie, [9, 6]),
-        one("a", Verdict::Thumbs { value: Thumb::Up }),
-        Rating { policy: other, seconds: 9.0, ..one("c", Verdict::Thumbs { value: Thumb::Down }) },
-        one("a", Verdict::Stars { value: 2 }),
-        one("a", Verdict::Stars { value: 5 }),
-        one("a", Verdict::Edit { text: "a hat".into() }),
+        one("a", Verdict::Thumbs(Thumb::Up)),
+        Rating { policy: other, seconds: 9.0, ..one("c", Verdict::Thumbs(Thumb::Down)) },
+        one("a", Verdict::Stars(2)),
+        one("a", Verdict::Stars(5)),
+        one("a", Verdict::Edit("a hat".into())),
         Rating { reported: vec![0], reasons: Vec::new(), ..one("d", Verdict::Report) },
     ];
     let stats = tallied(&ratings);
@@ -136,7 +136,7 @@ fn other_prompts_policies_kinds_and_equal_texts_are_no_common_item() {
     let left = || pair("b", PairChoice::Left, [5, 6]);
     check(pair("a", PairChoice::Left, [5, 6]));
     check(pair("b", PairChoice::Left, [5, 7]));
-    check(one("b", Verdict::Stars { value: 3 }));
+    check(one("b", Verdict::Stars(3)));
     let mut other = left();
     other.prompt.token_ids.push(1);
     check(other);

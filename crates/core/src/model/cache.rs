@@ -68,7 +68,7 @@ impl Cache {
             let [batch, time] = padding.dims();
             let whole = Tensor::<2>::zeros([batch, self.capacity], &like.device());
             let whole = whole.slice_assign([0..batch, 0..time], padding.float());
-            let hidden = whole.greater_elem(0.5).reshape([batch, 1, 1, self.capacity]);
+            let hidden = whole.lower_elem(0.5).bool_not().reshape([batch, 1, 1, self.capacity]);
             Visibility::new(hidden, like)
         });
     }

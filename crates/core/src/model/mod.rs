@@ -24,6 +24,7 @@ pub use config::{
 pub use feed_forward::FeedForward;
 pub use norm::Norm;
 pub use parameters::{cast, initialize};
+pub use projection::{RowProduct, use_row_product};
 pub use rotary::{Rotary, Rotation};
 pub use tokens::{PaddingSide, Tokens};
 pub use transformer::Transformer;

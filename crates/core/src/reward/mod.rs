@@ -31,6 +31,8 @@ use std::fmt;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use crate::text::edit_distance::edit_distance;
+
 pub use mix::{Mix, Scored};
 pub use shape::{Distinct, Ended, Format, Length, Repetition, WellFormed};
 pub use text::{Bleu, Chrf, Rouge, RougeKind, TripleMeasure, Triples};
@@ -212,25 +214,8 @@ fn nearest(kind: &str) -> &'static str {
     let kind = kind.to_lowercase();
     NAMES
         .iter()
-        .min_by_key(|name| edits(&kind, &name.to_lowercase()))
+        .min_by_key(|name| edit_distance(&kind, &name.to_lowercase()))
         .expect("the registry is not empty")
-}
-
-/// Insertions, deletions and replacements that turn one text into the other.
-// Wagner and Fischer 1974, one row at a time.
-fn edits(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (line, letter) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (column, &opposite) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != opposite);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[other.len()]
 }
 
 #[cfg(test)]
@@ -311,9 +296,9 @@ mod tests {
     #[test]
     fn edits_are_counted() {
         // s for k, i for e, g added.
-        assert_eq!(edits("kitten", "sitting"), 3);
-        assert_eq!(edits("", "abc"), 3);
-        assert_eq!(edits("same", "same"), 0);
+        assert_eq!(edit_distance("kitten", "sitting"), 3);
+        assert_eq!(edit_distance("", "abc"), 3);
+        assert_eq!(edit_distance("same", "same"), 0);
     }
 
     proptest! {

@@ -254,7 +254,7 @@ impl<'a> Decoder<'a> {
             let tokens = Tokens::next(token, self.position.clone());
             // A completion that has filled its context waits for its neighbours in the last place.
             let last = self.model.config().context_length as i64 - 1;
-            self.position.inplace(|position| position.add_scalar(1).clamp_max(last));
+            self.position.inplace(|position| position.add_scalar(1).clamp(0, last));
             let hidden = self.model.hidden_cached(&tokens, &mut self.cache);
             self.logits = last_logits(self.model, hidden);
         }

@@ -1,7 +1,10 @@
 //! From logits to the distribution drawn from, and one draw from it, all on the device.
 //!
-//! Nothing is sorted on the host: top-k takes the device's own kernel, top-p finds its threshold by
-//! bisection, and the draw inverts the cumulative distribution at a given coin.
+//! Nothing is sorted: top-k and top-p find their thresholds by bisection, and the draw inverts the
+//! cumulative distribution at a given coin.
+//!
+//! Of comparisons and extremes there is one kind each (`lower`, `equal`, `max_dim`): every further one
+//! brings its kernels for all number types into the page.
 //!
 //! Source: Fan et al. 2018 (top-k), Holtzman et al. 2020 (top-p), Nguyen et al. 2024 (min-p),
 //! Keskar et al. 2019 (repetition penalty).
@@ -9,8 +12,9 @@
 use burn::tensor::{Bool, Int, Tensor, activation};
 use kudos_schema::Sampling;
 
-/// Halvings that narrow a probability threshold below the resolution of f32 in [0, 1].
-const TOP_P_HALVINGS: usize = 26;
+/// Halvings that narrow a threshold below the resolution of f32, for probabilities in [0, 1] as for
+/// log-probabilities in [-400, 0].
+const HALVINGS: usize = 32;
 
 /// Stands for minus infinity, which shader languages lack; `exp` of it is zero.
 const LOWEST: f32 = -1e9;
@@ -52,12 +56,12 @@ pub fn distribution(log_probs: Tensor<2>, sampling: &Sampling) -> Tensor<2> {
     let [_, vocabulary] = log_probs.dims();
     let mut kept = log_probs;
     if sampling.top_k > 0 && sampling.top_k < vocabulary {
-        let (best, _) = kept.clone().topk_with_indices(sampling.top_k, 1);
-        let threshold = best.narrow(1, sampling.top_k - 1, 1);
+        let threshold = least_kept(&kept, (&kept, &kept.ones_like()), sampling.top_k as f64);
         kept = keep(kept, threshold);
     }
     if sampling.top_p < 1.0 {
-        let threshold = nucleus_threshold(&kept, sampling.top_p);
+        let probs = kept.clone().exp();
+        let threshold = least_kept(&kept, (&probs, &probs), sampling.top_p);
         kept = keep(kept, threshold);
     }
     if sampling.min_p > 0.0 {
@@ -74,25 +78,28 @@ fn keep(log_probs: Tensor<2>, threshold: Tensor<2>) -> Tensor<2> {
     activation::log_softmax(log_probs.mask_fill(cut, LOWEST), 1)
 }
 
-/// The largest log-probability threshold such that the tokens at or above it reach `top_p`;
-/// ties with the last token are kept. `[B, V] -> [B, 1]`
-fn nucleus_threshold(log_probs: &Tensor<2>, top_p: f64) -> Tensor<2> {
-    let dims = log_probs.dims();
-    let probs = log_probs.clone().exp();
-    // Keeping all reaches top_p, keeping nothing above the maximum does not.
-    let mut enough = probs.clone().max_dim(1).zeros_like();
-    let mut too_high = probs.clone().max_dim(1).mul_scalar(1.0 + 1e-6);
-    for _ in 0..TOP_P_HALVINGS {
-        let middle = (enough.clone() + too_high.clone()).mul_scalar(0.5);
-        let below = probs.clone().lower(middle.clone().expand(dims));
-        let mass = probs.clone().mask_fill(below, 0.0).sum_dim(1);
-        let reached = mass.greater_equal_elem(top_p as f32);
-        enough = enough.mask_where(reached.clone(), middle.clone());
+/// The least log-probability among the tokens of the greatest values whose weights reach `enough`;
+/// ties with the last token are kept. `[B, V], ([B, V], [B, V]) -> [B, 1]`
+fn least_kept(
+    log_probs: &Tensor<2>,
+    (values, weights): (&Tensor<2>, &Tensor<2>),
+    enough: f64,
+) -> Tensor<2> {
+    let dims = values.dims();
+    // Keeping all reaches it, keeping nothing above the maximum does not.
+    let mut reaching = values.clone().neg().max_dim(1).neg();
+    let mut too_high = values.clone().max_dim(1).add_scalar(1e-3);
+    for _ in 0..HALVINGS {
+        let middle = (reaching.clone() + too_high.clone()).mul_scalar(0.5);
+        let below = values.clone().lower(middle.clone().expand(dims));
+        let mass = weights.clone().mask_fill(below, 0.0).sum_dim(1);
+        let reached = mass.lower_elem(enough as f32).bool_not();
+        reaching = reaching.mask_where(reached.clone(), middle.clone());
         too_high = middle.mask_where(reached, too_high);
     }
-    // The least kept probability itself, so that the threshold does not depend on the halvings.
-    let below = probs.clone().lower(enough.expand(dims));
-    log_probs.clone().mask_fill(below, -LOWEST).min_dim(1)
+    // The least kept one itself, so that the threshold does not depend on the halvings.
+    let below = values.clone().lower(reaching.expand(dims));
+    log_probs.clone().neg().mask_fill(below, LOWEST).max_dim(1).neg()
 }
 
 /// Draws one token of each row. `[B, V], [B, 1] -> [B, 1]` three times; `full` and `kept` are the
@@ -100,20 +107,15 @@ fn nucleus_threshold(log_probs: &Tensor<2>, top_p: f64) -> Tensor<2> {
 pub fn draw(full: &Tensor<2>, kept: &Tensor<2>, coins: Tensor<2>, sampling: &Sampling) -> Drawn {
     let greedy = sampling.temperature == 0.0;
     let token = if greedy { kept.clone().argmax(1) } else { invert(kept, coins) };
-    let logprob_full = pick(full, &token);
-    let logprob_drawn = if greedy { logprob_full.zeros_like() } else { pick(kept, &token) };
+    // Not `gather`: fused with the reduction that found the token, it read another place in the last
+    // step before a read (burn-fusion 0.22.1, LOG.md).
+    let dims = full.dims();
+    let ids = Tensor::<1, Int>::arange(0..dims[1] as i64, &full.device());
+    let others = ids.unsqueeze::<2>().expand(dims).equal(token.clone().expand(dims)).bool_not();
+    let at_token = |values: &Tensor<2>| values.clone().mask_fill(others.clone(), 0.0).sum_dim(1);
+    let logprob_full = at_token(full);
+    let logprob_drawn = if greedy { logprob_full.zeros_like() } else { at_token(kept) };
     Drawn { token, logprob_drawn, logprob_full }
-}
-
-/// The value at each row's token. `[B, V], [B, 1] -> [B, 1]`
-///
-/// Not `gather`: fused with the reduction that found the token, it read another place in the last step
-/// before a read (burn-fusion 0.22.1, LOG.md).
-fn pick(values: &Tensor<2>, token: &Tensor<2, Int>) -> Tensor<2> {
-    let dims = values.dims();
-    let ids = Tensor::<1, Int>::arange(0..dims[1] as i64, &values.device());
-    let others = ids.unsqueeze::<2>().expand(dims).not_equal(token.clone().expand(dims));
-    values.clone().mask_fill(others, 0.0).sum_dim(1)
 }
 
 /// The first token whose cumulative probability exceeds the coin. `[B, V], [B, 1] -> [B, 1]`
@@ -124,6 +126,6 @@ fn invert(log_probs: &Tensor<2>, coins: Tensor<2>) -> Tensor<2, Int> {
     // falls beyond the last token that has any probability.
     let total = cumulative.clone().narrow(1, vocabulary - 1, 1);
     let target = (coins * total).expand([batch, vocabulary]);
-    let passed = cumulative.lower_equal(target).int().sum_dim(1);
+    let passed = target.lower(cumulative).bool_not().int().sum_dim(1);
     passed.clamp(0, vocabulary as i64 - 1)
 }

@@ -1,20 +1,18 @@
 //! Chat templates: messages to the token ids that a policy was trained on.
 //!
 //! A template is a Jinja string as Hugging Face keeps it in `tokenizer_config.json`, so that models
-//! of others bring their own; [`DEFAULT_TEMPLATE`] is ours. Specials that the *template* writes
-//! become special tokens; specials that a *message* contains stay text, for any template: before
-//! rendering, each special name inside a message gets an invisible break after its first character,
-//! after rendering the text is cut at the unbroken names, and then the breaks are taken out. So
-//! trimming, splitting and comparing in the template see the message itself. Left out: tools,
-//! documents, dates, and content that is not text.
+//! of others bring their own; [`DEFAULT_TEMPLATE`] is ours. What it says becomes a table, [`Turns`],
+//! once, when it is read (`jinja.rs`); messages are written with the table alone. Specials that the
+//! *template* writes become special tokens; specials that a *message* contains stay text. Left out:
+//! templates that do more than open and close turns, tools, documents, dates, and content that is
+//! not text.
 //!
-//! Source: `transformers`, `utils/chat_template_utils.py` (Jinja settings and variables).
+//! Source: `transformers`, `utils/chat_template_utils.py`.
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, Error, ErrorKind, Value as Jinja, context};
-use minijinja_contrib::pycompat::unknown_method_callback;
+use kudos_schema::{Place, Turns};
 use serde_json::{Value, json};
 
+use super::jinja::turns;
 use super::tokenizer::{Piece, Tokenizer};
 pub use kudos_schema::Message;
 
@@ -30,13 +28,6 @@ pub const DEFAULT_TEMPLATE: &str = "{%- for message in messages -%}\
     {%- endfor -%}\
     {%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}";
 
-/// Opens an escape inside a message; private use, and escaped itself where a message has it.
-const ESCAPE: char = '\u{E000}';
-/// After [`ESCAPE`]: the message really has that character.
-const LITERAL: char = '\u{E001}';
-/// After [`ESCAPE`]: nothing, it only breaks the name of a special token.
-const BREAK: char = '\u{E002}';
-
 /// Why messages cannot be rendered.
 #[derive(Debug, thiserror::Error)]
 pub enum ChatError {
@@ -48,60 +39,76 @@ pub enum ChatError {
         "tokenizer_config.json has no chat_template ({0}): add one, or use the default template"
     )]
     NoTemplate(String),
+    /// The Jinja string is no table.
+    #[error(
+        "chat_template in tokenizer_config.json does more than open and close turns ({0}): \
+         write one that does the same for every message of a role, or use the default template"
+    )]
+    NoTurns(String),
+    /// A message of a role that nobody has.
+    #[error("role {0} is unknown: use system, user or assistant")]
+    Role(String),
+    /// The template does not allow one after the other.
+    #[error("the chat template allows no {next} after {after}: order the messages as it expects")]
+    Order {
+        /// What ended.
+        after: Place,
+        /// What should have begun.
+        next: Place,
+    },
 }
 
 /// How messages become one text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChatTemplate {
     /// The Jinja string.
-    pub source: String,
+    source: String,
     /// What the template may write as `bos_token`.
-    pub bos_token: String,
+    bos_token: String,
     /// What the template may write as `eos_token`.
-    pub eos_token: String,
-}
-
-/// What follows the last message.
-#[derive(Clone, Copy, Debug)]
-enum Ending {
-    /// Nothing.
-    Closed,
-    /// The opening of a reply.
-    Reply,
+    eos_token: String,
+    /// The same as a table.
+    turns: Turns,
 }
 
 impl Default for ChatTemplate {
     fn default() -> Self {
-        Self {
-            source: DEFAULT_TEMPLATE.to_owned(),
-            bos_token: String::new(),
-            eos_token: "<|end|>".to_owned(),
-        }
+        Self::read(DEFAULT_TEMPLATE, "", "<|end|>")
+            .expect("our own template opens and closes turns")
     }
 }
 
 impl ChatTemplate {
+    fn read(source: &str, bos_token: &str, eos_token: &str) -> Result<Self, ChatError> {
+        Ok(Self {
+            source: source.to_owned(),
+            bos_token: bos_token.to_owned(),
+            eos_token: eos_token.to_owned(),
+            turns: turns(source, bos_token, eos_token)?,
+        })
+    }
+
     /// Reads `chat_template`, `bos_token` and `eos_token` of a `tokenizer_config.json`.
     ///
     /// # Errors
-    /// The text is not JSON, has no template, or the template is not valid Jinja.
+    /// The text is not JSON, has no template, or the template is not valid Jinja or no table.
     pub fn from_tokenizer_config(text: &str) -> Result<Self, ChatError> {
-        let parts: Value =
-            serde_json::from_str(text).map_err(|error| ChatError::NoTemplate(error.to_string()))?;
-        let source = parts["chat_template"]
-            .as_str()
-            .ok_or_else(|| ChatError::NoTemplate("no such string".to_owned()))?;
-        let token = |name: &str| {
-            let plain = parts[name].as_str().or_else(|| parts[name]["content"].as_str());
-            plain.unwrap_or_default().to_owned()
-        };
-        let template = Self {
-            source: source.to_owned(),
-            bos_token: token("bos_token"),
-            eos_token: token("eos_token"),
-        };
-        environment().template_from_str(source).map_err(|error| in_words(&error))?;
-        Ok(template)
+        let [source, bos_token, eos_token] = strings(text)?;
+        Self::read(&source, &bos_token, &eos_token)
+    }
+
+    /// The same where the table is known already, so that no Jinja is looked at.
+    ///
+    /// # Errors
+    /// The text is not JSON or has no template.
+    pub fn with_turns(tokenizer_config: &str, turns: Turns) -> Result<Self, ChatError> {
+        let [source, bos_token, eos_token] = strings(tokenizer_config)?;
+        Ok(Self { source, bos_token, eos_token, turns })
+    }
+
+    /// The template as a table.
+    pub fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// The `tokenizer_config.json` with which Hugging Face libraries load a tokenizer of ours.
@@ -123,11 +130,13 @@ impl ChatTemplate {
     /// The template refuses the messages.
     ///
     /// ```
-    /// use kudos_core::text::{chat::{ChatTemplate, Message}, tokenizer::Tokenizer}; let tokenizer =
-    /// Tokenizer::train(["hello"], 261)?; let prompt = ChatTemplate::default().prompt(&tokenizer,
-    /// &[Message::new("user", "hi")])?; let (user, assistant) = (tokenizer.special_id("<|user|>"),
-    /// tokenizer.special_id("<|assistant|>")); assert_eq!((prompt.first().copied(),
-    /// prompt.last().copied()), (user, assistant));
+    /// use kudos_core::text::{chat::{ChatTemplate, Message}, tokenizer::Tokenizer};
+    ///
+    /// let tokenizer = Tokenizer::train(["hello"], 261)?;
+    /// let prompt = ChatTemplate::default().prompt(&tokenizer, &[Message::new("user", "hi")])?;
+    /// let (user, assistant) =
+    ///     (tokenizer.special_id("<|user|>"), tokenizer.special_id("<|assistant|>"));
+    /// assert_eq!((prompt.first().copied(), prompt.last().copied()), (user, assistant));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn prompt(
@@ -135,7 +144,7 @@ impl ChatTemplate {
         tokenizer: &Tokenizer,
         messages: &[Message],
     ) -> Result<Vec<u32>, ChatError> {
-        self.encode(tokenizer, messages, Ending::Reply)
+        Ok(encode(&self.parts(messages, Place::Reply)?, tokenizer))
     }
 
     /// Token ids of a whole conversation.
@@ -147,104 +156,77 @@ impl ChatTemplate {
         tokenizer: &Tokenizer,
         messages: &[Message],
     ) -> Result<Vec<u32>, ChatError> {
-        self.encode(tokenizer, messages, Ending::Closed)
+        Ok(encode(&self.parts(messages, Place::End)?, tokenizer))
     }
 
-    /// The prompt as text, to show to people; encode with [`Self::prompt`].
-    ///
-    /// # Errors
-    /// The template refuses the messages.
-    pub fn prompt_text(&self, messages: &[Message]) -> Result<String, ChatError> {
-        self.render(messages, Ending::Reply)
+    /// The messages with what the template writes before, between and after them.
+    fn parts<'t>(
+        &'t self,
+        messages: &'t [Message],
+        last: Place,
+    ) -> Result<Vec<Part<'t>>, ChatError> {
+        let between = |after, next| match self.turns.between(after, next) {
+            Some(text) => Ok(Part::Template(text)),
+            None => Err(ChatError::Order { after, next }),
+        };
+        let mut parts = Vec::new();
+        let mut after = Place::Start;
+        for message in messages {
+            let place = Place::of_role(&message.role);
+            let next = place.ok_or_else(|| ChatError::Role(message.role.clone()))?;
+            let content = message.content.as_str();
+            parts.push(between(after, next)?);
+            parts.push(Part::Content(if self.turns.trim { content.trim() } else { content }));
+            after = next;
+        }
+        parts.push(between(after, last)?);
+        Ok(parts)
     }
+}
 
-    /// The conversation as text, to show to people; encode with [`Self::conversation`].
-    ///
-    /// # Errors
-    /// The template refuses the messages.
-    pub fn conversation_text(&self, messages: &[Message]) -> Result<String, ChatError> {
-        self.render(messages, Ending::Closed)
-    }
+/// A part of a conversation.
+#[derive(Clone, Copy, Debug)]
+enum Part<'t> {
+    /// What the template writes: names of specials are specials.
+    Template(&'t str),
+    /// What a message says: all of it is text.
+    Content(&'t str),
+}
 
-    fn encode(
-        &self,
-        tokenizer: &Tokenizer,
-        messages: &[Message],
-        ending: Ending,
-    ) -> Result<Vec<u32>, ChatError> {
-        let escaped: Vec<Message> = messages
-            .iter()
-            .map(|message| Message {
-                role: escape(tokenizer, &message.role),
-                content: escape(tokenizer, &message.content),
-            })
-            .collect();
-        let rendered = self.render(&escaped, ending)?;
-        let mut ids = Vec::new();
-        for piece in tokenizer.split(&rendered) {
+/// Token ids of the parts; text that touches is one text, whoever wrote it.
+fn encode(parts: &[Part<'_>], tokenizer: &Tokenizer) -> Vec<u32> {
+    let (mut ids, mut open) = (Vec::new(), String::new());
+    for part in parts {
+        let pieces = match part {
+            Part::Template(text) => tokenizer.split(text),
+            Part::Content(text) => vec![Piece::Text(text)],
+        };
+        for piece in pieces {
             match piece {
-                Piece::Text(text) => ids.extend(tokenizer.encode(&unescape(text))),
-                Piece::Special(id) => ids.push(id),
+                Piece::Text(text) => open.push_str(text),
+                Piece::Special(id) => {
+                    ids.extend(tokenizer.encode(&std::mem::take(&mut open)));
+                    ids.push(id);
+                }
             }
         }
-        Ok(ids)
     }
-
-    fn render(&self, messages: &[Message], ending: Ending) -> Result<String, ChatError> {
-        let turns: Vec<Jinja> = messages
-            .iter()
-            .map(|Message { role, content }| {
-                context! { role => role.as_str(), content => content.as_str() }
-            })
-            .collect();
-        let variables = context! {
-            messages => turns,
-            add_generation_prompt => matches!(ending, Ending::Reply),
-            bos_token => self.bos_token.as_str(),
-            eos_token => self.eos_token.as_str(),
-            tools => (),
-            documents => (),
-        };
-        environment().render_str(&self.source, variables).map_err(|error| in_words(&error))
-    }
+    ids.extend(tokenizer.encode(&open));
+    ids
 }
 
-/// Jinja as `transformers` sets it up.
-fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-    environment.set_syntax(syntax.expect("the standard delimiters are valid"));
-    environment.set_unknown_method_callback(unknown_method_callback);
-    environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
-        Err(Error::new(ErrorKind::InvalidOperation, message))
-    });
-    environment
-}
-
-fn in_words(error: &Error) -> ChatError {
-    let what = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-    ChatError::Template(error.line().map_or(what.clone(), |line| format!("line {line}: {what}")))
-}
-
-/// The text with every special name broken, so that none is cut out of it later.
-fn escape(tokenizer: &Tokenizer, text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for (start, letter) in text.char_indices() {
-        escaped.push(letter);
-        if letter == ESCAPE {
-            escaped.push(LITERAL);
-        }
-        if tokenizer.special_names().any(|name| text[start..].starts_with(name)) {
-            escaped.extend([ESCAPE, BREAK]);
-        }
-    }
-    escaped
-}
-
-/// Takes back what [`escape`] did; an [`ESCAPE`] of the template's own stays.
-fn unescape(text: &str) -> String {
-    text.replace([ESCAPE, BREAK].iter().collect::<String>().as_str(), "")
-        .replace([ESCAPE, LITERAL].iter().collect::<String>().as_str(), "\u{E000}")
+/// `chat_template`, `bos_token` and `eos_token` of a `tokenizer_config.json`.
+fn strings(text: &str) -> Result<[String; 3], ChatError> {
+    let parts: Value =
+        serde_json::from_str(text).map_err(|error| ChatError::NoTemplate(error.to_string()))?;
+    let source = parts["chat_template"]
+        .as_str()
+        .ok_or_else(|| ChatError::NoTemplate("no such string".to_owned()))?;
+    let token = |name: &str| {
+        let plain = parts[name].as_str().or_else(|| parts[name]["content"].as_str());
+        plain.unwrap_or_default().to_owned()
+    };
+    Ok([source.to_owned(), token("bos_token"), token("eos_token")])
 }
 
 #[cfg(test)]
@@ -274,8 +256,15 @@ mod tests {
         for case in cases {
             let template = template(&golden["templates"][case["template"].as_str().unwrap()]);
             let messages: Vec<Message> = serde_json::from_value(case["messages"].clone()).unwrap();
-            assert_eq!(case["prompt_text"], template.prompt_text(&messages).unwrap());
-            assert_eq!(case["conversation_text"], template.conversation_text(&messages).unwrap());
+            let text = |last| -> String {
+                let parts = template.parts(&messages, last).unwrap();
+                let text = |part| match part {
+                    Part::Template(text) | Part::Content(text) => text,
+                };
+                parts.into_iter().map(text).collect()
+            };
+            assert_eq!(case["prompt_text"], text(Place::Reply));
+            assert_eq!(case["conversation_text"], text(Place::End));
             if case["has_specials_in_content"] == false {
                 assert_eq!(case["prompt"], json!(template.prompt(&tokenizer, &messages).unwrap()));
                 let conversation = template.conversation(&tokenizer, &messages).unwrap();
@@ -330,16 +319,18 @@ mod tests {
 
     #[test]
     fn what_a_template_refuses_is_said_in_its_words() {
-        let check = |result: Result<String, ChatError>, words: &str| {
-            let message = result.unwrap_err().to_string();
-            assert!(message.contains(words), "{message}");
+        let (golden, tokenizer) = golden();
+        let refused = |template: &ChatTemplate, roles: &[&str]| {
+            let messages: Vec<Message> =
+                roles.iter().map(|role| Message::new(*role, "beep")).collect();
+            template.prompt(&tokenizer, &messages).unwrap_err().to_string()
         };
-        let robot = [Message::new("robot", "beep")];
-        check(ChatTemplate::default().prompt_text(&robot), "role robot is unknown: use system");
-        let broken = ChatTemplate { source: "{% if".to_owned(), ..ChatTemplate::default() };
-        check(broken.prompt_text(&robot), "correct chat_template");
-        let missing = ChatTemplate::from_tokenizer_config("{}").map(|template| template.source);
-        check(missing, "no chat_template");
+        let message = refused(&ChatTemplate::default(), &["robot"]);
+        assert!(message.contains("role robot is unknown: use system"), "{message}");
+        let message = refused(&template(&golden["templates"]["trimming"]), &["user", "user"]);
+        assert!(message.contains("no user message after user message"), "{message}");
+        let missing = ChatTemplate::from_tokenizer_config("{}").unwrap_err().to_string();
+        assert!(missing.contains("no chat_template"), "{missing}");
     }
 
     #[test]

@@ -3,10 +3,14 @@
 //! Plain functions on text; leaves out files and rewards.
 
 pub mod bleu;
+mod bpe;
 pub mod chat;
 pub mod chrf;
 mod classes;
 pub mod corpus;
+pub mod edit_distance;
+mod jinja;
+mod letters;
 mod merges;
 pub mod ngram;
 pub mod porter;
@@ -15,4 +19,6 @@ pub mod stream;
 pub mod surface;
 pub mod tokenize;
 pub mod tokenizer;
+mod tokenizer_file;
 pub mod triples;
+mod words;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use burn::tensor::Device;
-use kudos_core::bundle::Unpacked;
+use kudos_core::bundle::sha256;
 
-use crate::policy::{self, Policy, PolicyFiles};
+use crate::policy::{self, Policy, PolicyFiles, ReadPolicyError};
 use crate::usage::usage;
 
 /// Policies by the hash of their bundles, put on the CPU when they are first asked for.
@@ -24,8 +24,7 @@ impl Policies {
     /// Usage errors that name the file.
     pub(super) fn read(bundles: &[PathBuf]) -> Result<Self> {
         let mut files = BTreeMap::new();
-        let mut add = |bundle: Unpacked| files.insert(bundle.sha256, bundle.files);
-        add(policy::embedded_bundle());
+        files.insert(sha256(policy::EMBEDDED), policy::embedded());
         for path in bundles {
             if path.is_dir() {
                 let path = path.display();
@@ -33,7 +32,10 @@ impl Policies {
                     "--bundle {path} is a folder: pack it with `trainer export`"
                 )));
             }
-            add(policy::read_bundle(path).map_err(|error| usage(format!("--bundle {error}")))?);
+            let named = |error: ReadPolicyError| usage(format!("--bundle {error}"));
+            let bytes = policy::read_bytes(path).map_err(named)?;
+            let unpacked = policy::unpack(path, &bytes).map_err(named)?;
+            files.insert(sha256(&bytes), unpacked.files);
         }
         Ok(Self { files, loaded: BTreeMap::new() })
     }

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use burn::tensor::Device;
-use kudos_core::bundle::Unpacked;
+use kudos_core::bundle::{Unpacked, sha256};
 use kudos_core::rollout::{Coins, Generation, generate, next_token};
 use kudos_core::task::Prompt;
 use kudos_schema::{
@@ -11,7 +11,7 @@ use kudos_schema::{
     Sampling, Thumb, Verdict,
 };
 use pollster::block_on;
-use trainer::policy::{Policy, embedded_bundle};
+use trainer::policy::{EMBEDDED, Policy, embedded_bundle};
 
 /// The shipped policy.
 pub(crate) struct Shipped {
@@ -64,11 +64,7 @@ fn rating(number: usize, prompt: RatedPrompt, samples: Vec<Sample>, verdict: Ver
         id: id(number),
         created: "2026-11-24T10:00:00.123Z".into(),
         page_version: "0.1.0".into(),
-        policy: PolicyId {
-            name: "base".into(),
-            sha256: SHIPPED.bundle.sha256.clone(),
-            adapter: None,
-        },
+        policy: PolicyId { name: "base".into(), sha256: sha256(EMBEDDED), adapter: None },
         backend: "flex, wasm with SIMD".into(),
         task: "triples".into(),
         prompt,
@@ -96,7 +92,7 @@ pub(crate) fn pair(number: usize) -> Rating {
     let sampling = Sampling { temperature: 0.8, top_p: 0.95, ..base() };
     let prompt = asked(PROMPT);
     let samples = [1, 2].map(|seed| drawn(&prompt.token_ids, &sampling, seed));
-    rating(number, prompt, samples.to_vec(), Verdict::Pair { value: PairChoice::Left })
+    rating(number, prompt, samples.to_vec(), Verdict::Pair(PairChoice::Left))
 }
 
 /// One completion of a prompt.
@@ -112,7 +108,7 @@ pub(crate) fn one(
 
 /// Every way of sampling and of saying something, each true to the policy.
 pub(crate) fn honest() -> Vec<Rating> {
-    let up = Verdict::Thumbs { value: Thumb::Up };
+    let up = Verdict::Thumbs(Thumb::Up);
     let greedy = Sampling { temperature: 0.0, ..base() };
     let cut = Sampling { top_k: 9, min_p: 0.02, repetition_penalty: 1.3, ..base() };
     let cold = Sampling { temperature: 0.2, max_completion_length: 80, ..base() };
@@ -123,7 +119,7 @@ pub(crate) fn honest() -> Vec<Rating> {
         branched.token_ids.extend(tokenizer.encode(text));
         branched.text += text;
     }
-    let edit = Verdict::Edit { text: "oboe | is a | instrument".into() };
+    let edit = Verdict::Edit("oboe | is a | instrument".into());
     let on_gpu = Rating {
         backend: "flex, wasm with SIMD + WebGPU, some adapter".into(),
         ..one(5, continued("In the morning we"), &cold, Verdict::Report)
@@ -131,7 +127,7 @@ pub(crate) fn honest() -> Vec<Rating> {
     vec![
         pair(1),
         one(2, asked("ship"), &greedy, up),
-        one(3, continued("The old man"), &cut, Verdict::Stars { value: 4 }),
+        one(3, continued("The old man"), &cut, Verdict::Stars(4)),
         one(4, branched, &base(), edit),
         Rating { reported: vec![0], ..on_gpu },
     ]
@@ -169,5 +165,5 @@ pub(crate) fn at_the_edge(
         sampling: Sampling { top_p: mass(kept) + moved, ..sampling },
         seed: 7,
     };
-    rating(number, prompt, vec![sample], Verdict::Stars { value: 3 })
+    rating(number, prompt, vec![sample], Verdict::Stars(3))
 }

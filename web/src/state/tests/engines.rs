@@ -228,7 +228,7 @@ fn a_gpu_without_adapter_leaves_the_cpu_at_work() {
     assert_eq!(visit.state.problem, None);
     visit.pair();
     visit.send(Event::PairJudged(PairChoice::Left));
-    assert_eq!(visit.rating().verdict, Verdict::Pair { value: PairChoice::Left });
+    assert_eq!(visit.rating().verdict, Verdict::Pair(PairChoice::Left));
 }
 
 #[test]

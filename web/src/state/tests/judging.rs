@@ -39,16 +39,16 @@ fn every_rating_is_valid_and_complete() {
         assert_eq!(kept(&visit.effects), [&StoredRating { rating: rating.clone(), sent: false }]);
     };
     for value in [PairChoice::Left, PairChoice::Right, PairChoice::Tie, PairChoice::BothBad] {
-        check(Mode::Pair, vec![Event::PairJudged(value)], Verdict::Pair { value });
+        check(Mode::Pair, vec![Event::PairJudged(value)], Verdict::Pair(value));
     }
     for value in [Thumb::Up, Thumb::Down] {
-        check(Mode::Single, vec![Event::Thumbed(value)], Verdict::Thumbs { value });
+        check(Mode::Single, vec![Event::Thumbed(value)], Verdict::Thumbs(value));
     }
     for value in 1..=5 {
-        check(Mode::Single, vec![Event::Starred(value)], Verdict::Stars { value });
+        check(Mode::Single, vec![Event::Starred(value)], Verdict::Stars(value));
     }
     let edit = vec![Event::EditOpened, Event::EditTyped("better".into()), Event::EditSaved];
-    check(Mode::Single, edit, Verdict::Edit { text: "better".into() });
+    check(Mode::Single, edit, Verdict::Edit("better".into()));
     let report = vec![Event::ReportToggled(0), Event::SkipPressed];
     check(Mode::Single, report.clone(), Verdict::Report);
     check(Mode::Pair, report, Verdict::Report);
@@ -83,7 +83,7 @@ fn a_verdict_before_consent_is_completed_after_it() {
     visit.now_ms += 60_000.0;
     visit.send(Event::ConsentGiven);
     let rating = visit.rating();
-    assert_eq!(rating.verdict, Verdict::Pair { value: PairChoice::Right });
+    assert_eq!(rating.verdict, Verdict::Pair(PairChoice::Right));
     assert_eq!(rating.consent, CONSENT_VERSION);
     assert!(rating.seconds < 3.0, "reading the question is no part of judging");
     visit.send(Event::PairJudged(PairChoice::Left));
@@ -120,7 +120,7 @@ fn judging_again_replaces_the_rating_under_its_id() {
     visit.send(Event::ReportToggled(1));
     let last = visit.rating();
     assert_eq!(last.id, first.id);
-    assert_eq!(last.verdict, Verdict::Pair { value: PairChoice::BothBad });
+    assert_eq!(last.verdict, Verdict::Pair(PairChoice::BothBad));
     assert_eq!(
         (last.reasons.as_slice(), last.remark.as_deref()),
         (&["wrong".into()][..], Some("why"))
@@ -233,7 +233,7 @@ fn what_leaves_the_page_is_masked_and_what_stays_is_as_typed() {
     let sent = outgoing(rating);
     assert_eq!(sent.prompt.messages[1].content, "Write to [e-mail]");
     assert_eq!(sent.remark.as_deref(), Some("Call [number]"));
-    assert_eq!(sent.verdict, Verdict::Edit { text: "See [link]".into() });
+    assert_eq!(sent.verdict, Verdict::Edit("See [link]".into()));
     assert_eq!(sent.samples, rating.samples, "the record of what was drawn is exact");
     assert_eq!(sent.prompt.token_ids, rating.prompt.token_ids);
 }
@@ -275,7 +275,7 @@ fn keys_do_what_the_buttons_do() {
         let verdict = visit.state.ratings.first().map(|stored| stored.rating.verdict.clone());
         assert_eq!(verdict, expected, "{mode:?} {key}");
     };
-    let pair = |value| Some(Verdict::Pair { value });
+    let pair = |value| Some(Verdict::Pair(value));
     check(Mode::Pair, "ArrowLeft", pair(PairChoice::Left));
     check(Mode::Pair, "1", pair(PairChoice::Left));
     check(Mode::Pair, "ArrowRight", pair(PairChoice::Right));
@@ -283,10 +283,10 @@ fn keys_do_what_the_buttons_do() {
     check(Mode::Pair, "=", pair(PairChoice::Tie));
     check(Mode::Pair, "x", pair(PairChoice::BothBad));
     check(Mode::Pair, "5", None);
-    check(Mode::Single, "+", Some(Verdict::Thumbs { value: Thumb::Up }));
-    check(Mode::Single, "-", Some(Verdict::Thumbs { value: Thumb::Down }));
+    check(Mode::Single, "+", Some(Verdict::Thumbs(Thumb::Up)));
+    check(Mode::Single, "-", Some(Verdict::Thumbs(Thumb::Down)));
     for value in 1..=5 {
-        check(Mode::Single, &value.to_string(), Some(Verdict::Stars { value }));
+        check(Mode::Single, &value.to_string(), Some(Verdict::Stars(value)));
     }
     check(Mode::Single, "ArrowLeft", None);
     check(Mode::Single, "q", None);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kudos_schema::{PairChoice, Thumb};
+use kudos_schema::{PairChoice, Thumb, Verdict};
 
 use super::*;
 use crate::event::{DownloadEvent, Effect, EngineKind, Event, Memory, Mode, Opening, Panel};
@@ -97,7 +97,7 @@ fn speed_adapter_and_progress_are_shown() {
 
 #[test]
 fn the_buttons_give_the_verdicts() {
-    let check = |mode: Mode, id: &str, expected: &str| {
+    let check = |mode: Mode, id: &str, expected: Verdict| {
         let memory = Memory { mode, ..Memory::default() };
         let opening = Opening { memory, ..Opening::default() };
         let mut visit = Visit::ready_with(opening, catalog(1000, None));
@@ -106,7 +106,7 @@ fn the_buttons_give_the_verdicts() {
             Mode::Single => visit.one(),
         }
         press(&mut visit, id);
-        assert_eq!(format!("{:?}", visit.rating().verdict), expected, "{id}");
+        assert_eq!(visit.rating().verdict, expected, "{id}");
         let page = view(&visit.state);
         let pressed = find(&page, id).and_then(|button| attribute(button, "aria-pressed"));
         assert_eq!(pressed, Some("true"), "{id}");
@@ -117,13 +117,13 @@ fn the_buttons_give_the_verdicts() {
         ("judge-tie", PairChoice::Tie),
         ("judge-both-bad", PairChoice::BothBad),
     ] {
-        check(Mode::Pair, id, &format!("Pair {{ value: {value:?} }}"));
+        check(Mode::Pair, id, Verdict::Pair(value));
     }
     for (id, value) in [("thumb-up", Thumb::Up), ("thumb-down", Thumb::Down)] {
-        check(Mode::Single, id, &format!("Thumbs {{ value: {value:?} }}"));
+        check(Mode::Single, id, Verdict::Thumbs(value));
     }
     for value in 1..=5 {
-        check(Mode::Single, &format!("star-{value}"), &format!("Stars {{ value: {value} }}"));
+        check(Mode::Single, &format!("star-{value}"), Verdict::Stars(value));
     }
 }
 

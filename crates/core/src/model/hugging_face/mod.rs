@@ -7,6 +7,7 @@ mod config;
 mod weights;
 
 pub use config::{SpecialTokens, config_from_json, config_to_json};
+#[cfg(feature = "train")]
 pub(crate) use weights::numbers;
 pub use weights::{StoredAs, read_weights, stored_numbers, write_weights};
 

@@ -142,7 +142,8 @@ pub fn stored_numbers(bytes: &[u8]) -> Result<(u64, String), CheckpointError> {
         .map_err(|error| CheckpointError::Container(error.to_string()))?;
     let tensors = file.tensors();
     let values = tensors.iter().map(|(_, view)| view.shape().iter().product::<usize>() as u64);
-    let stored_as = tensors.first().map(|(_, view)| format!("{:?}", view.dtype()).to_lowercase());
+    let stored_as =
+        tensors.first().map(|(_, view)| format!("{:?}", view.dtype()).to_ascii_lowercase());
     Ok((values.sum(), stored_as.unwrap_or_default()))
 }
 

@@ -1,14 +1,14 @@
 //! What a download asks for and what the answer means: byte ranges (RFC 9110, section 14), pieces, pauses.
 
 /// Length in bytes of every kept piece but the last.
-pub(crate) const PIECE_BYTES: u64 = 1 << 20;
+pub const PIECE_BYTES: u64 = 1 << 20;
 /// Attempts in a row without one new byte, the first included.
 const ATTEMPTS: u32 = 4;
 const FIRST_PAUSE_MS: i32 = 500;
 
 /// What a server's answer means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// The bytes from the place asked for follow.
     Continues,
     /// All bytes follow.
@@ -22,7 +22,7 @@ pub(crate) enum Answer {
 }
 
 /// What an answer of `status` with this `Content-Range` means to a request from byte `from` on.
-pub(crate) fn read_answer(status: u16, content_range: Option<&str>, from: u64) -> Answer {
+pub fn read_answer(status: u16, content_range: Option<&str>, from: u64) -> Answer {
     match status {
         206 => match content_range.map(range_start) {
             None => Answer::Continues,
@@ -43,13 +43,13 @@ fn range_start(content_range: &str) -> Option<u64> {
 }
 
 /// Where piece `index` of `total` bytes begins and ends; none beyond the last.
-pub(crate) fn piece(index: u64, total: u64) -> Option<(u64, u64)> {
+pub fn piece(index: u64, total: u64) -> Option<(u64, u64)> {
     let begin = index * PIECE_BYTES;
     (begin < total).then(|| (begin, total.min(begin + PIECE_BYTES)))
 }
 
 /// Milliseconds to wait after this many failures in a row; none = give up.
-pub(crate) fn pause_ms(failures: u32) -> Option<i32> {
+pub fn pause_ms(failures: u32) -> Option<i32> {
     (failures < ATTEMPTS).then(|| FIRST_PAUSE_MS << failures.saturating_sub(1))
 }
 

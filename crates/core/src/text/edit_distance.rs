@@ -1,22 +1,32 @@
 //! How much an edit changed: characters inserted, deleted or replaced.
+//!
+//! Source: Levenshtein 1966; Wagner and Fischer 1974.
 
-/// Levenshtein's distance between two texts in characters, over the length of the longer: 0 where
-/// nothing changed, 1 where everything did. Source: Levenshtein 1966; Wagner and Fischer 1974.
+/// The fewest insertions, deletions and replacements of characters that turn one text into the other.
 ///
 /// ```
-/// use kudos_core::feedback::character_change;
+/// use kudos_core::text::edit_distance::edit_distance;
+/// assert_eq!(edit_distance("kitten", "sitting"), 3);
+/// ```
+pub fn edit_distance(one: &str, other: &str) -> usize {
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    let (one, other) = without_common_ends(&one, &other);
+    distance(one, other)
+}
+
+/// The edit distance over the length of the longer text: 0 where nothing changed, 1 where everything did.
+///
+/// ```
+/// use kudos_core::text::edit_distance::character_change;
 /// assert_eq!(character_change("a cat", "a hat"), 0.2);
 /// assert_eq!(character_change("", ""), 0.0);
 /// ```
 pub fn character_change(before: &str, after: &str) -> f64 {
-    let (before, after): (Vec<char>, Vec<char>) =
-        (before.chars().collect(), after.chars().collect());
-    let longer = before.len().max(after.len());
+    let longer = before.chars().count().max(after.chars().count());
     if longer == 0 {
         return 0.0;
     }
-    let (before, after) = without_common_ends(&before, &after);
-    distance(before, after) as f64 / longer as f64
+    edit_distance(before, after) as f64 / longer as f64
 }
 
 /// What lies between the common beginning and the common end: most of an edit stays as it was.

@@ -2,16 +2,16 @@
 
 /// The element that a key was pressed on.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct KeyTarget<'a> {
+pub struct KeyTarget<'a> {
     /// Its tag name in lower case.
-    pub(crate) tag: &'a str,
+    pub tag: &'a str,
     /// Its `type` attribute in lower case, empty where there is none.
-    pub(crate) kind: &'a str,
+    pub kind: &'a str,
 }
 
 /// Whether `key`, pressed on `target`, is for the page: text fields keep every key, other controls those
 /// that work them.
-pub(crate) fn is_for_page(key: &str, target: KeyTarget<'_>) -> bool {
+pub fn is_for_page(key: &str, target: KeyTarget<'_>) -> bool {
     let presses = matches!(key, "Enter" | " ");
     let moves = key.starts_with("Arrow") || matches!(key, "Home" | "End" | "PageUp" | "PageDown");
     match (target.tag, target.kind) {

@@ -1,0 +1,255 @@
+//! `tokenizer.json`: the file in which Hugging Face libraries keep byte-level BPE.
+//!
+//! What would change the tokens of a text and is not known here is refused; what only decorates
+//! (post-processors, truncation, padding) is left out, since nothing here asks for it.
+//!
+//! Source: the `tokenizers` crate 0.23.2, whose format this is.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Map, Value, json};
+
+use super::bpe::Bpe;
+use super::tokenizer::TokenizerError;
+use super::words::Words;
+
+/// The special tokens of our own vocabularies, in the order of their ids.
+pub const SPECIALS: [&str; 5] = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"];
+
+/// No vocabulary is larger; a larger number is damage or malice.
+const MOST_TOKENS: u32 = 1 << 20;
+
+/// What a file says.
+#[derive(Clone, Debug)]
+pub(super) struct TokenizerFile {
+    pub(super) words: Words,
+    pub(super) bpe: Bpe,
+    /// Bytes that each id writes; none for specials and for holes in the numbering.
+    pub(super) bytes: Vec<Vec<u8>>,
+    /// Special tokens by name, longest name first so that a search finds the longest.
+    pub(super) specials: Vec<(String, u32)>,
+    /// Other tokens beside the vocabulary, found in plain text, in the same order.
+    pub(super) added: Vec<(String, u32)>,
+}
+
+impl TokenizerFile {
+    /// Reads a file.
+    pub(super) fn read(json: &str) -> Result<Self, TokenizerError> {
+        let file: Value = serde_json::from_str(json).map_err(|e| malformed(&e.to_string()))?;
+        check_kind(&file)?;
+        let words = Words::from_json(&file["pre_tokenizer"])
+            .map_err(|what| TokenizerError::Unsupported(format!("the pre_tokenizer {what}")))?;
+        let vocabulary = file["model"]["vocab"].as_object();
+        let vocabulary = vocabulary.ok_or_else(|| malformed("no vocab"))?;
+        let mut bytes = spelled(vocabulary)?;
+        let (mut specials, mut added) = (Vec::new(), Vec::new());
+        for token in file["added_tokens"].as_array().into_iter().flatten() {
+            let name = token["content"].as_str().ok_or_else(|| malformed("a nameless token"))?;
+            let id = id_of(&token["id"])?;
+            let is_special = token["special"] == true;
+            let list = if is_special { &mut specials } else { &mut added };
+            list.push((name.to_owned(), id));
+            bytes.resize(bytes.len().max(id as usize + 1), Vec::new());
+            bytes[id as usize] = if is_special { Vec::new() } else { name.as_bytes().to_vec() };
+        }
+        for list in [&mut specials, &mut added] {
+            list.sort_by_key(|(name, id)| (Reverse(name.len()), *id));
+        }
+        let bpe = encoder(&file["model"], vocabulary)?;
+        Ok(Self { words, bpe, bytes, specials, added })
+    }
+
+    /// Id of the token that is beside the vocabulary, or spelled in it, as `name`.
+    pub(super) fn id(&self, name: &str) -> Option<u32> {
+        let beside = self.specials.iter().chain(&self.added).find(|(known, _)| known == name);
+        let spelled = || self.bytes.iter().position(|bytes| bytes == name.as_bytes());
+        beside.map(|(_, id)| *id).or_else(|| spelled().map(|id| id as u32))
+    }
+}
+
+/// Refuses what is no byte-level BPE, or has a part that would change the tokens of a text.
+fn check_kind(file: &Value) -> Result<(), TokenizerError> {
+    if !names_byte_level(&file["decoder"]) || file["model"]["type"] != "BPE" {
+        return Err(TokenizerError::NotByteLevel);
+    }
+    let normalizer = &file["normalizer"];
+    if !normalizer.is_null() {
+        return Err(TokenizerError::Unsupported(format!("the normalizer {normalizer}")));
+    }
+    for name in ["dropout", "continuing_subword_prefix", "end_of_word_suffix"] {
+        let value = &file["model"][name];
+        if !value.is_null() && value != "" {
+            return Err(TokenizerError::Unsupported(format!("the {name} {value}")));
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of each id of a vocabulary in byte letters; other letters of a name stand for none.
+fn spelled(vocabulary: &Map<String, Value>) -> Result<Vec<Vec<u8>>, TokenizerError> {
+    let bytes_of_letter: HashMap<char, u8> = byte_letters().into_iter().zip(0..=255).collect();
+    let mut bytes = Vec::new();
+    for (name, id) in vocabulary {
+        let id = id_of(id)? as usize;
+        bytes.resize(bytes.len().max(id + 1), Vec::new());
+        bytes[id] = name.chars().filter_map(|l| bytes_of_letter.get(&l).copied()).collect();
+    }
+    Ok(bytes)
+}
+
+/// The merges of a model.
+fn encoder(model: &Value, vocabulary: &Map<String, Value>) -> Result<Bpe, TokenizerError> {
+    let id = |name: &str| match vocabulary.get(name) {
+        Some(id) => id_of(id),
+        None => Err(malformed(&format!("no token {name:?}"))),
+    };
+    let mut bytes = [0; 256];
+    for (slot, letter) in bytes.iter_mut().zip(byte_letters()) {
+        *slot = id(letter.encode_utf8(&mut [0; 4]))?;
+    }
+    let mut merges = HashMap::new();
+    for (rank, merge) in (0..).zip(model["merges"].as_array().into_iter().flatten()) {
+        let pair = match merge.as_str() {
+            Some(both) => both.split_once(' '),
+            None => merge[0].as_str().zip(merge[1].as_str()),
+        };
+        let (left, right) = pair.ok_or_else(|| malformed(&format!("the merge {merge}")))?;
+        let merged = id(&format!("{left}{right}"))?;
+        merges.insert((id(left)?, id(right)?), (rank, merged));
+    }
+    let whole = match model["ignore_merges"] == true {
+        true => (0..).zip(spelled(vocabulary)?).map(|(id, word)| (word, id)).collect(),
+        false => HashMap::new(),
+    };
+    Ok(Bpe { bytes, merges, whole })
+}
+
+fn id_of(value: &Value) -> Result<u32, TokenizerError> {
+    let id = value.as_u64().and_then(|id| u32::try_from(id).ok()).filter(|id| *id < MOST_TOKENS);
+    id.ok_or_else(|| malformed(&format!("the token number {value}")))
+}
+
+fn malformed(what: &str) -> TokenizerError {
+    TokenizerError::Malformed(what.to_owned())
+}
+
+/// The printable letter that stands for each byte in the files, by byte value (GPT-2's
+/// `bytes_to_unicode`).
+pub(super) fn byte_letters() -> Vec<char> {
+    let mut stand_ins = '\u{100}'..;
+    (0..=255_u8)
+        .map(|byte| match byte {
+            b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF => char::from(byte),
+            0..=b' ' | 0x7F..=0xA0 | 0xAD => stand_ins.next().expect("68 letters follow U+0100"),
+        })
+        .collect()
+}
+
+/// Whether a decoder of `tokenizer.json` is byte-level, alone or in a sequence.
+fn names_byte_level(decoder: &Value) -> bool {
+    let inside = decoder["decoders"].as_array();
+    decoder["type"] == "ByteLevel" || inside.is_some_and(|parts| parts.iter().any(names_byte_level))
+}
+
+/// A file of ours.
+pub(super) fn write(vocabulary: &[String], merges: &[(String, String)]) -> String {
+    let ids: BTreeMap<&String, usize> = vocabulary.iter().zip(0..).collect();
+    let added: Vec<Value> = (0..).zip(SPECIALS).map(|(id, name)| added_token(id, name)).collect();
+    let byte_level = json!({
+        "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": true,
+    });
+    let digits = json!({"type": "Digits", "individual_digits": true});
+    let parts = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
+        "normalizer": null,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [digits, byte_level]},
+        "post_processor": null,
+        "decoder": byte_level,
+        "model": {
+            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
+            "ignore_merges": false,
+            "vocab": ids, "merges": merges,
+        },
+    });
+    parts.to_string()
+}
+
+fn added_token(id: u32, name: &str) -> Value {
+    json!({
+        "id": id, "content": name, "single_word": false, "lstrip": false, "rstrip": false,
+        "normalized": false, "special": true,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tokenizer::Tokenizer;
+    use super::*;
+
+    /// Made by tests/golden/chat_template.py with `tokenizers`.
+    const BASE: &str = include_str!("../../../../tests/golden/chat_template.json");
+    /// Made by tests/golden/tokenizer.py with `tokenizers`.
+    const GOLDEN: &str = include_str!("../../../../tests/golden/tokenizer.json");
+
+    fn base() -> Value {
+        let golden: Value = serde_json::from_str(BASE).unwrap();
+        golden["tokenizer"].clone()
+    }
+
+    /// The file of a case: the base with its changes.
+    fn changed(changes: &Value) -> Value {
+        let mut file = base();
+        for (key, value) in changes.as_object().unwrap() {
+            if key == "model" {
+                let merges = file["model"]["merges"].as_array_mut().unwrap();
+                merges.truncate(value["n_merges"].as_u64().unwrap() as usize);
+                file["model"]["ignore_merges"] = value["ignore_merges"].clone();
+            } else {
+                file[key] = value.clone();
+            }
+        }
+        file
+    }
+
+    #[test]
+    fn texts_have_the_tokens_of_hugging_faces_tokenizers() {
+        let golden: Value = serde_json::from_str(GOLDEN).unwrap();
+        let texts: Vec<String> = serde_json::from_value(golden["texts"].clone()).unwrap();
+        let cases = golden["cases"].as_array().unwrap();
+        assert!(cases.len() * texts.len() > 1000);
+        for case in cases {
+            let tokenizer = Tokenizer::from_json(&changed(&case["changes"]).to_string()).unwrap();
+            for (text, ids) in texts.iter().zip(case["ids"].as_array().unwrap()) {
+                let ours = tokenizer.encode(text);
+                assert_eq!(json!(ours), *ids, "{text:?} by {}", case["name"]);
+                assert_eq!(tokenizer.decode(&ours), *text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_that_changes_tokens_and_is_not_known_is_refused() {
+        for (part, value, word) in [
+            ("/normalizer", json!({"type": "NFC"}), "NFC"),
+            ("/model/dropout", json!(0.1), "dropout"),
+            ("/model/end_of_word_suffix", json!("</w>"), "suffix"),
+            ("/pre_tokenizer", json!({"type": "Metaspace"}), "Metaspace"),
+            ("/model/merges", json!(["Q q"]), "Qq"),
+            ("/added_tokens/0/id", json!(u32::MAX), "token number"),
+        ] {
+            let mut file = base();
+            *file.pointer_mut(part).unwrap() = value;
+            let message = TokenizerFile::read(&file.to_string()).unwrap_err().to_string();
+            assert!(message.contains(word), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_text_without_spaces_takes_no_quadratic_time() {
+        let tokenizer = Tokenizer::from_json(&base().to_string()).unwrap();
+        let text = "ab".repeat(200_000);
+        assert_eq!(tokenizer.decode(&tokenizer.encode(&text)), text);
+    }
+}

@@ -1,0 +1,67 @@
+//! One row times a matrix on the CPU device, which decoding does most: in the layout and with the
+//! kernels that are fast in wasm.
+
+use burn::backend::Flex;
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{DType, Tensor, TensorData};
+use kudos_core::model::Transformer;
+
+/// The product where both lie in memory as the kernels want them: f32, and the matrix row by row or
+/// column by column. `[1, D], [D, F] -> [1, F]`
+pub(crate) fn product(row: &Tensor<2>, matrix: &Tensor<2>) -> Option<Tensor<2>> {
+    let device = row.device();
+    let [d_input, d_output] = matrix.dims();
+    let row = row.clone().try_into_primitive::<Flex>().ok()?;
+    let matrix = matrix.clone().try_into_primitive::<Flex>().ok()?;
+    if row.dtype() != DType::F32 || matrix.dtype() != DType::F32 {
+        return None;
+    }
+    let (begin, end) = row.layout().contiguous_offsets()?;
+    let factors = &row.storage::<f32>()[begin..end];
+    let begin = matrix.layout().start_offset();
+    let values = matrix.storage::<f32>().get(begin..begin + d_input * d_output)?;
+    let (d_in, d_out) = (d_input as isize, d_output as isize);
+    let product = match *matrix.layout().strides() {
+        [between_rows, 1] if between_rows == d_out => engine_rows::times(factors, values, d_output),
+        [1, between_columns] if between_columns == d_in => {
+            engine_rows::times_columns(factors, values, d_output)
+        }
+        _ => return None,
+    };
+    Some(Tensor::from_data(TensorData::new(product, [1, d_output]), &device))
+}
+
+/// Lays the weights of every linear layer out column by column: a product of one row then reads memory
+/// from its beginning to its end, at nearly twice the speed.
+pub(crate) fn columns_together(model: Transformer) -> Transformer {
+    model.map(&mut Columns { is_weight: false })
+}
+
+struct Columns {
+    /// Whether the walk stands at the weight of a linear layer.
+    is_weight: bool,
+}
+
+impl ModuleMapper for Columns {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.is_weight = name == "weight" && container_type == "Struct:Linear";
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if !self.is_weight {
+            return param;
+        }
+        param.map(|weight| {
+            let device = weight.device();
+            let [n_rows, n_columns] = [weight.dims()[0], weight.dims()[1]];
+            let numbers = weight.clone().try_into_primitive::<Flex>().ok();
+            let Some(rows) = numbers.as_ref().and_then(|numbers| numbers.as_slice::<f32>()) else {
+                return weight;
+            };
+            let column = |at: usize| rows[at..].iter().step_by(n_columns).copied();
+            let columns: Vec<f32> = (0..n_columns).flat_map(column).collect();
+            let columns = TensorData::new(columns, [n_columns, n_rows]);
+            Tensor::from_data(columns, &device).swap_dims(0, 1)
+        })
+    }
+}
