@@ -1,4 +1,5 @@
-//! In the page: decoding with our CPU engine in its worker, drawn as visitors draw, with both log-probabilities of every token.
+//! In the page: decoding with our CPU engine in its worker, drawn from the whole distribution, with both log-probabilities of every token; the
+//! peers take the likeliest token.
 
 /** Tokens a second, after the first, in the best of so many completions. */
 export async function speed(name, tokens, rounds) {

@@ -28,6 +28,13 @@ scenario("WebGPU computes for the visitor who wants it", { gpu: Gpu.SOFTWARE }, 
     const text = await page.locator("#status .speed").innerText();
     const [, reads] = /([\d.]+) reads/.exec(text);
     assert.ok(Number(reads) <= 0.13, text);
+    await visitor.set({ length: 2 * TOKENS_A_READ, seed: 5, temperature: 1, "top-k": 0, "top-p": 1 });
+    const work = await countWork(page);
+    await visitor.write();
+    const { dispatches, maps } = await work();
+    const tokens = await page.locator(".completion .token").count();
+    note(`a token, its share of the prompt included: ${dispatches / tokens} dispatches, ${maps / tokens} buffers read`);
+    assert.ok(dispatches > 0 && maps > 0 && maps / tokens <= 1 / TOKENS_A_READ + 1 / tokens, `${maps} for ${tokens} tokens`);
   });
 
   await law("Stop works at once", () => stopInTheMidst(visitor, note));
@@ -48,3 +55,22 @@ scenario("WebGPU computes for the visitor who wants it", { gpu: Gpu.SOFTWARE }, 
     assert.match(rating.backend, /WebGPU.*flex/, "the record names both devices");
   });
 });
+
+/** Counts from now on what the worker asks of its graphics device; the returned function tells. */
+async function countWork(page) {
+  const worker = page.workers().find((each) => each.url().includes("engine-gpu"));
+  await worker.evaluate(() => {
+    self.work = { dispatches: 0, maps: 0 };
+    const count = (prototype, method, what) => {
+      const original = prototype[method];
+      prototype[method] = function counted(...parts) {
+        self.work[what] += 1;
+        return original.apply(this, parts);
+      };
+    };
+    count(GPUComputePassEncoder.prototype, "dispatchWorkgroups", "dispatches");
+    count(GPUComputePassEncoder.prototype, "dispatchWorkgroupsIndirect", "dispatches");
+    count(GPUBuffer.prototype, "mapAsync", "maps");
+  });
+  return () => worker.evaluate(() => self.work);
+}

@@ -47,7 +47,7 @@ PRE_TOKENIZERS = {
     "digits": after(digits(False), byte_level(True)),
     "gpt2 as a split": after(split(GPT2), byte_level(False)),
     "gpt4": after(split(GPT4.replace("DIGITS", r"\p{N}{1,3}")), byte_level(False)),
-    "qwen2": after(split(GPT4.replace("DIGITS", r"\p{N}")), byte_level(False)),
+    "gpt4, single digits": after(split(GPT4.replace("DIGITS", r"\p{N}")), byte_level(False)),
 }
 
 # Letters in several scripts, marks, digits, signs, line ends and kinds of white space.

@@ -37,6 +37,19 @@ impl Unpacked {
         let template = ChatTemplate::with_turns(&self.files.tokenizer_config, turns)?;
         self.files.load_with(template, device)
     }
+
+    /// Reads the chat template itself and compares it with what the manifest says of it.
+    ///
+    /// # Errors
+    /// If they differ, or the template is unusable.
+    pub fn check_template(&self) -> Result<(), BundleError> {
+        let template = ChatTemplate::from_tokenizer_config(&self.files.tokenizer_config);
+        let template = template.map_err(PolicyError::from)?;
+        if *template.turns() != self.manifest.turns {
+            return Err(BundleError::Template);
+        }
+        Ok(())
+    }
 }
 
 /// Why a bundle cannot be packed or unpacked.
@@ -57,6 +70,9 @@ pub enum BundleError {
         /// The part's name.
         part: String,
     },
+    /// Page and trainer would write messages differently.
+    #[error("the turns of the bundle are not those of its chat template: export it again")]
+    Template,
     /// The files are no policy.
     #[error("{0}")]
     Policy(#[from] PolicyError),

@@ -284,10 +284,10 @@ impl Rating {
         }
         match &self.verdict {
             Verdict::Stars(value) if !(1..=5).contains(value) => {
-                Err(RatingError::Form { field: "verdict.value", expected: "from 1 to 5" })
+                Err(RatingError::Form { field: "verdict.stars", expected: "from 1 to 5" })
             }
             Verdict::Edit(text) if text.len() > MAX_TEXT_BYTES => Err(RatingError::TooLarge {
-                field: "verdict.text",
+                field: "verdict.edit",
                 found: text.len(),
                 most: MAX_TEXT_BYTES,
             }),

@@ -77,8 +77,11 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, ReadPolicyError> {
 /// # Errors
 /// If they are no sound bundle.
 pub fn unpack(path: &Path, bytes: &[u8]) -> Result<Unpacked, ReadPolicyError> {
-    bundle::unpack(bytes)
-        .map_err(|source| ReadPolicyError::Bundle { path: path.to_owned(), source })
+    let checked = bundle::unpack(bytes).and_then(|unpacked| {
+        unpacked.check_template()?;
+        Ok(unpacked)
+    });
+    checked.map_err(|source| ReadPolicyError::Bundle { path: path.to_owned(), source })
 }
 
 fn at(path: &Path, source: std::io::Error) -> ReadPolicyError {

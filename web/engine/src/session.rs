@@ -24,8 +24,9 @@ const LOOK_EVERY_MS: f64 = 12.0;
 const MOST_TOKENS_A_READ: usize = 16;
 /// Tokens at least between two reads where reads are dear.
 const LEAST_TOKENS_A_DEAR_READ: usize = 8;
-/// Times that the self-test writes at least, and milliseconds after which it has written enough.
+/// Times that the self-test writes at least and at most, and milliseconds after which it has written enough.
 const LEAST_PROBES: usize = 2;
+const MOST_PROBES: usize = 64;
 const WARM_UP_MS: f64 = 400.0;
 /// A self-test that took longer is not repeated for a better measurement, in milliseconds.
 const LONG_PROBE_MS: f64 = 2000.0;
@@ -122,22 +123,22 @@ impl<H: Host> Session<H> {
     async fn probe(&mut self) -> Result<(), Trouble> {
         let policy = loaded(&self.policy)?;
         let logprobs = probe(&policy.model).await.map_err(trouble)?;
-        let (mut best, mut total) = (f64::INFINITY, 0.0);
-        // The first times compile shaders, and show the browser which code it should compile for speed.
-        for round in 0.. {
-            if round >= LEAST_PROBES && total > WARM_UP_MS {
-                break;
-            }
-            let begin = self.host.now_ms();
+        // The first times compile shaders, and show the browser which code it should compile for speed: the later half
+        // counts, all of it together, since some browsers' clocks are coarse.
+        let begin = self.host.now_ms();
+        let mut ends = Vec::new();
+        while ends.len() < MOST_PROBES {
             write_some(&policy.model, self.every).await.map_err(trouble)?;
-            let took = self.host.now_ms() - begin;
-            best = best.min(took);
-            total += took;
-            if took > LONG_PROBE_MS {
+            ends.push(self.host.now_ms());
+            let total = ends[ends.len() - 1] - begin;
+            if total > LONG_PROBE_MS || (ends.len() >= LEAST_PROBES && total > WARM_UP_MS) {
                 break;
             }
         }
-        let ms_per_token = (best / TIMED as f64).max(1e-3);
+        let half = ends.len() / 2;
+        let warm = if half == 0 { begin } else { ends[half - 1] };
+        let each = (ends[ends.len() - 1] - warm) / (ends.len() - half) as f64;
+        let ms_per_token = (each / TIMED as f64).max(1e-3);
         let wanted = ((LOOK_EVERY_MS / ms_per_token) as usize).clamp(1, MOST_TOKENS_A_READ);
         self.every = match self.reads {
             Reads::Cheap => wanted,

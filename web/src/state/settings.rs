@@ -101,13 +101,15 @@ impl Settings {
 /// standard library's tables for every other number would be a twentieth of the page.
 fn decimal(text: &str) -> Option<f64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = format!("{whole}{fraction}");
-    // Fifteen digits and the power of ten are exact, so that their quotient is the nearest number.
-    let exact = digits.trim_start_matches('0').len() <= 15 && fraction.len() <= 15;
-    if !exact || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+    if !whole.bytes().chain(fraction.bytes()).all(|digit| digit.is_ascii_digit()) {
         return None;
     }
-    let number: u64 = digits.parse().ok()?;
+    // Fifteen digits and the power of ten are exact, so that their quotient is the nearest number.
+    let whole = whole.trim_start_matches('0');
+    let fraction = &fraction[..fraction.len().min(15_usize.checked_sub(whole.len())?)];
+    let digits = format!("0{whole}{fraction}");
+    let number: u64 =
+        digits.parse().ok().filter(|_| text.contains(|l: char| l.is_ascii_digit()))?;
     Some(number as f64 / 10_u64.pow(fraction.len() as u32) as f64)
 }
 
@@ -120,7 +122,8 @@ mod tests {
         for text in ["0.7", "1", "100", "0.95", ".5", "2.", "007.25", "0.123456789012345"] {
             assert_eq!(decimal(text), text.parse().ok(), "{text}");
         }
-        for text in ["", ".", "-1", "1e3", "1,5", "nan", "1.2.3", "0.1234567890123456"] {
+        assert_eq!(decimal("0.3333333333333333"), Some(0.333333333333333), "fifteen digits count");
+        for text in ["", ".", "-1", "1e3", "1,5", "nan", "1.2.3", "1234567890123456"] {
             assert_eq!(decimal(text), None, "{text}");
         }
     }

@@ -15,6 +15,7 @@ use kudos_schema::Sampling;
 /// Halvings that narrow a threshold below the resolution of f32, for probabilities in [0, 1] as for
 /// log-probabilities in [-400, 0].
 const HALVINGS: usize = 32;
+const LOWEST_HALVED: f32 = -400.0;
 
 /// Stands for minus infinity, which shader languages lack; `exp` of it is zero.
 const LOWEST: f32 = -1e9;
@@ -56,7 +57,10 @@ pub fn distribution(log_probs: Tensor<2>, sampling: &Sampling) -> Tensor<2> {
     let [_, vocabulary] = log_probs.dims();
     let mut kept = log_probs;
     if sampling.top_k > 0 && sampling.top_k < vocabulary {
-        let threshold = least_kept(&kept, (&kept, &kept.ones_like()), sampling.top_k as f64);
+        // Probabilities are zero long before: ties there do no harm, and a far outlier none to the halvings.
+        let lowest = kept.clone().lower_elem(LOWEST_HALVED);
+        let values = kept.clone().mask_fill(lowest, LOWEST_HALVED);
+        let threshold = least_kept(&kept, (&values, &kept.ones_like()), sampling.top_k as f64);
         kept = keep(kept, threshold);
     }
     if sampling.top_p < 1.0 {

@@ -4,8 +4,8 @@
 //! of others bring their own; [`DEFAULT_TEMPLATE`] is ours. What it says becomes a table, [`Turns`],
 //! once, when it is read (`jinja.rs`); messages are written with the table alone. Specials that the
 //! *template* writes become special tokens; specials that a *message* contains stay text. Left out:
-//! templates that do more than open and close turns, tools, documents, dates, and content that is
-//! not text.
+//! templates that do more than open and close turns, a system message that is not the first, tools,
+//! documents, dates, and content that is not text.
 //!
 //! Source: `transformers`, `utils/chat_template_utils.py`.
 
@@ -116,6 +116,7 @@ impl ChatTemplate {
         let parts = json!({
             "tokenizer_class": "PreTrainedTokenizerFast",
             "chat_template": self.source,
+            "bos_token": Some(&self.bos_token).filter(|token| !token.is_empty()),
             "eos_token": self.eos_token,
             "pad_token": "<|pad|>",
             "model_max_length": model_max_length,
@@ -335,10 +336,10 @@ mod tests {
 
     #[test]
     fn a_written_configuration_reads_back_the_same() {
-        let ours = ChatTemplate::default();
-        assert_eq!(
-            ChatTemplate::from_tokenizer_config(&ours.to_tokenizer_config(512)).unwrap(),
-            ours
-        );
+        let (golden, _) = golden();
+        for ours in [ChatTemplate::default(), template(&golden["templates"]["trimming"])] {
+            let written = ours.to_tokenizer_config(512);
+            assert_eq!(ChatTemplate::from_tokenizer_config(&written).unwrap(), ours);
+        }
     }
 }

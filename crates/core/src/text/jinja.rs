@@ -1,9 +1,10 @@
 //! Jinja to [`Turns`]: what a chat template writes between two contents, found by rendering it.
 //!
-//! Every order of up to four messages, the system's only as the first, is rendered with marked contents. Where the text between two
-//! places is the same in all of them, it goes into the table; where it depends on more than its two
-//! neighbours, the template is no table and refused. Orders that the template raises an exception for,
-//! or whose contents it drops, are left out of the table.
+//! Every order of up to four messages, the system's only as the first, is rendered with marked
+//! contents. Where the text between two places is the same in all of them, it goes into the table; where
+//! it depends on more than its two neighbours, the template is no table and refused. Orders that the
+//! template raises an exception for, or whose contents it drops or moves, are left out, and a table that
+//! would write them all the same is refused. Not looked at: what becomes of an empty message.
 //!
 //! Source: `transformers`, `utils/chat_template_utils.py` (Jinja settings and variables).
 
@@ -20,6 +21,8 @@ use super::chat::ChatError;
 const PAD: char = '\u{2003}';
 /// Opens and closes the mark of a content; private use, so that no template has it.
 const MARK: [char; 2] = ['\u{E000}', '\u{E001}'];
+/// What the marks of a rendering end with: nothing, or what templates look for inside a message.
+const TAILS: [&str; 2] = ["", "\n\n</think> tail"];
 /// The longest order that is tried.
 const LONGEST: usize = 4;
 
@@ -32,11 +35,13 @@ pub(super) fn turns(source: &str, bos_token: &str, eos_token: &str) -> Result<Tu
     let environment = environment();
     let template = environment.template_from_str(source).map_err(|error| in_words(&error))?;
     let mut found = Found::default();
-    let mut raised = None;
+    let (mut raised, mut left_out) = (None, Vec::new());
     for order in orders() {
-        for last in [Place::Reply, Place::End] {
+        for (last, tail) in
+            [Place::Reply, Place::End].map(|last| TAILS.map(|tail| (last, tail))).concat()
+        {
             let turns = order.iter().enumerate().map(|(at, (role, _))| {
-                context! { role => *role, content => format!("{PAD}{}{PAD}", mark(at)) }
+                context! { role => *role, content => format!("{PAD}{}{PAD}", mark(at, tail)) }
             });
             let variables = context! {
                 messages => turns.collect::<Vec<Value>>(),
@@ -46,17 +51,30 @@ pub(super) fn turns(source: &str, bos_token: &str, eos_token: &str) -> Result<Tu
                 tools => (),
                 documents => (),
             };
-            match template.render(variables) {
-                Ok(text) => found.learn(&text, &order, last)?,
-                Err(error) => raised = raised.or_else(|| Some(in_words(&error))),
+            let rendered = template.render(variables).map_err(|error| in_words(&error));
+            let places = pairs(&order, last);
+            match rendered {
+                Ok(text) if found.learn(&text, &places, tail)? => {}
+                Ok(_) => left_out.push(places),
+                Err(error) => {
+                    raised = raised.or(Some(error));
+                    left_out.push(places);
+                }
             }
         }
     }
     match raised {
-        Some(error) if found.between.is_empty() => Err(error),
-        _ if found.between.is_empty() => Err(ChatError::NoTurns("no message is written".into())),
-        _ => Ok(found.table()),
+        Some(error) if found.trim.is_none() => Err(error),
+        _ if found.trim.is_none() => Err(ChatError::NoTurns("no message is written".into())),
+        _ => found.table(&left_out),
     }
+}
+
+/// The places of an order, each with the one after it.
+fn pairs(order: &[(&str, Place)], last: Place) -> Vec<(Place, Place)> {
+    let inner = order.iter().map(|(_, place)| *place);
+    let places: Vec<Place> = [Place::Start].into_iter().chain(inner).chain([last]).collect();
+    places.windows(2).map(|pair| (pair[0], pair[1])).collect()
 }
 
 /// What the renderings had in common so far.
@@ -67,14 +85,19 @@ struct Found {
 }
 
 impl Found {
-    /// Takes the texts between the contents of one rendering.
-    fn learn(&mut self, text: &str, order: &[(&str, Place)], last: Place) -> Result<(), ChatError> {
+    /// Takes the texts between the contents of one rendering; false if it has not all of them in order.
+    fn learn(
+        &mut self,
+        text: &str,
+        places: &[(Place, Place)],
+        tail: &str,
+    ) -> Result<bool, ChatError> {
         let mut rest = text;
         let mut found = Vec::new();
-        let mut after = Place::Start;
-        for (at, (_, next)) in order.iter().enumerate() {
-            let mark = mark(at);
-            let Some((before, behind)) = rest.split_once(mark.as_str()) else { return Ok(()) };
+        let contents = places.len() - 1;
+        for (at, pair) in places[..contents].iter().enumerate() {
+            let mark = mark(at, tail);
+            let Some((before, behind)) = rest.split_once(mark.as_str()) else { return Ok(false) };
             let (unpadded, padded) = (before.strip_suffix(PAD), behind.strip_prefix(PAD));
             let trim = match (unpadded, padded) {
                 (Some(_), Some(_)) => false,
@@ -86,38 +109,47 @@ impl Found {
             if *self.trim.get_or_insert(trim) != trim {
                 return Err(ChatError::NoTurns("it trims some messages and not others".into()));
             }
-            found.push((after, *next, unpadded.unwrap_or(before)));
+            found.push((*pair, unpadded.unwrap_or(before)));
             rest = padded.unwrap_or(behind);
-            after = *next;
         }
-        found.push((after, last, rest));
-        for (after, next, text) in found {
+        found.push((places[contents], rest));
+        for ((after, next), text) in found {
             let known = self.between.entry((after, next)).or_insert_with(|| text.to_owned());
             if known.as_str() != text || text.contains(MARK) {
                 let what = format!("between {after} and {next} it writes {known:?} or {text:?}");
                 return Err(ChatError::NoTurns(what));
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn table(self) -> Turns {
+    /// The table, unless it writes what the template does not.
+    fn table(self, left_out: &[Vec<(Place, Place)>]) -> Result<Turns, ChatError> {
+        let writes = |places: &&Vec<(Place, Place)>| {
+            places.iter().all(|pair| self.between.contains_key(pair))
+        };
+        if let Some(places) = left_out.iter().find(writes) {
+            let order: Vec<String> =
+                places[1..].iter().map(|(place, _)| place.to_string()).collect();
+            return Err(ChatError::NoTurns(format!("it changes or refuses {}", order.join(", "))));
+        }
         let between = self.between.into_iter();
         let between = between.map(|((after, next), text)| Between { after, next, text });
-        Turns { trim: self.trim == Some(true), between: between.collect() }
+        Ok(Turns { trim: self.trim == Some(true), between: between.collect() })
     }
 }
 
 /// What stands for the content of message number `at`.
-fn mark(at: usize) -> String {
+fn mark(at: usize, tail: &str) -> String {
     let [open, close] = MARK;
-    format!("{open}{at}{close}")
+    format!("{open}{at}{close}{tail}")
 }
 
-/// Every order of one to [`LONGEST`] roles in which only the first may be the system.
+/// Every order of up to [`LONGEST`] roles in which only the first may be the system.
 fn orders() -> Vec<Vec<(&'static str, Place)>> {
-    let mut all: Vec<Vec<(&str, Place)>> = ROLES.iter().map(|role| vec![*role]).collect();
-    let mut longest = all.clone();
+    let mut longest: Vec<Vec<(&str, Place)>> = ROLES.iter().map(|role| vec![*role]).collect();
+    let mut all = vec![Vec::new()];
+    all.extend(longest.iter().cloned());
     for _ in 1..LONGEST {
         let longer = longest.iter().flat_map(|order| {
             ROLES[1..].iter().map(move |role| order.iter().copied().chain([*role]).collect())
@@ -188,6 +220,8 @@ mod tests {
             (each("loop.index ~ message.content"), "between user message and user message"),
             (each("message.content ~ message.content"), "between system message and"),
             (each("message.content.lstrip()"), "one side"),
+            (each("message.content.split('</think>')[-1]"), "changes or refuses"),
+            (each("message.content if loop.length < 3 else 'x'"), "changes or refuses"),
             (each("'nothing'"), "no message is written"),
             (each("raise_exception('never')"), "never"),
             ("{% if".to_owned(), "correct chat_template"),

@@ -45,7 +45,8 @@ impl Words {
         let mut steps = Vec::new();
         let mut letters = false;
         for part in value["pretokenizers"].as_array().unwrap_or(&vec![value.clone()]) {
-            match part["type"].as_str() {
+            // What follows would look at byte letters instead of the text.
+            match part["type"].as_str().filter(|_| !letters) {
                 Some("ByteLevel") if part["add_prefix_space"] != true => {
                     letters = true;
                     steps.extend((part["use_regex"] != false).then_some(Step::Gpt2));
@@ -185,8 +186,7 @@ fn run(text: &str, alike: impl Fn(char) -> bool) -> usize {
 
 /// The same with at most so many characters.
 fn at_most(most: usize, text: &str, alike: impl Fn(char) -> bool) -> usize {
-    let length = run(text, alike);
-    text[..length].char_indices().nth(most).map_or(length, |(end, _)| end)
+    text.chars().take(most).take_while(|letter| alike(*letter)).map(char::len_utf8).sum()
 }
 
 fn first(text: &str) -> char {
@@ -296,6 +296,8 @@ mod tests {
         let split = json!({"type": "Split", "pattern": {"Regex": r"\w+"}, "behavior": "Isolated"});
         check(split, r"\w+");
         check(json!({"type": "Digits", "individual_digits": true}), "ByteLevel");
+        let after = [json!({"type": "ByteLevel"}), json!({"type": "Digits"})];
+        check(json!({"type": "Sequence", "pretokenizers": after}), "Digits");
         check(Value::Null, "null");
     }
 

@@ -14,7 +14,7 @@ use super::lines::Refused;
 use super::recompute::{Cut, Recomputed, recompute};
 
 /// How far log-probabilities from a browser's CPU may lie from ours, in nats at temperature 1 and above.
-/// Both are the same kernels; what differs is the order of sums.
+/// What differs is the order of sums.
 pub(super) const CPU_TOLERANCE_NATS: f64 = 1e-3;
 /// The same for any other device: what the page's own self-test lets pass.
 pub(super) const GPU_TOLERANCE_NATS: f64 = 2e-2;
