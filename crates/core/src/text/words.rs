@@ -237,8 +237,11 @@ mod tests {
     /// Made by tests/golden/tokenizer.py with Hugging Face's `tokenizers`.
     const GOLDEN: &str = include_str!("../../../../tests/golden/tokenizer.json");
 
-    /// Every kind of `pre_tokenizer` that is known, with where it ends the words of each text.
-    fn golden() -> (Vec<String>, Vec<(Words, Vec<Vec<usize>>)>) {
+    /// A way of cutting, and where it ends the words of each text.
+    type Case = (Words, Vec<Vec<usize>>);
+
+    /// The texts, and every kind of `pre_tokenizer` that is known.
+    fn golden() -> (Vec<String>, Vec<Case>) {
         let golden: Value = serde_json::from_str(GOLDEN).unwrap();
         let texts = serde_json::from_value(golden["texts"].clone()).unwrap();
         let cases = golden["cases"].as_array().unwrap().iter();
