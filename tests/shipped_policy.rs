@@ -57,3 +57,10 @@ fn transformers_reads_the_shipped_folder_with_equal_tokens_and_logits() {
     cases.iter().for_each(|case| check(&policy, case));
     assert_eq!(cases.len(), 4);
 }
+
+#[test]
+fn the_turns_of_every_bundle_are_those_of_its_chat_template() {
+    for bundle in [policy::EMBEDDED, include_bytes!("browser/tiny.kudos")] {
+        kudos_core::bundle::unpack(bundle).unwrap().check_template().unwrap();
+    }
+}
