@@ -3,12 +3,13 @@
 //! Source: Vaswani et al. 2017; Ainslie et al. 2023 for grouped queries.
 
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig, Initializer, Linear, LinearConfig};
+use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Device, Int, Tensor, activation, module};
 
 use super::cache::LayerCache;
 use super::config::TransformerConfig;
+use super::parameters::filled;
 use super::projection::forward;
 use super::rotary::Rotation;
 use crate::first_order::{constant, with_gradient_of};
@@ -68,9 +69,9 @@ impl Visibility {
 impl Attention {
     /// Projections of zeros.
     pub(super) fn init(config: &TransformerConfig, device: &Device) -> Self {
-        let linear = |input, output| {
-            let config = LinearConfig::new(input, output).with_bias(config.attention_bias);
-            config.with_initializer(Initializer::Zeros).init(device)
+        let linear = |input, output| Linear {
+            weight: filled([input, output], 0.0, device),
+            bias: config.attention_bias.then(|| filled([output], 0.0, device)),
         };
         let d_queries = config.n_heads * config.d_head;
         let d_keys = config.n_kv_heads * config.d_head;

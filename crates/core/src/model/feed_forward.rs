@@ -3,10 +3,11 @@
 //! Source: Hendrycks and Gimpel 2016 (GELU), Shazeer 2020 (SwiGLU).
 
 use burn::module::Module;
-use burn::nn::{Initializer, Linear, LinearConfig};
+use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, activation};
 
 use super::config::{FeedForwardKind, TransformerConfig};
+use super::parameters::filled;
 use super::projection::forward;
 use crate::first_order::{constant, with_gradient_of};
 
@@ -24,9 +25,9 @@ pub struct FeedForward {
 impl FeedForward {
     /// Projections of zeros.
     pub(super) fn init(config: &TransformerConfig, device: &Device) -> Self {
-        let linear = |input, output| {
-            let config = LinearConfig::new(input, output).with_bias(config.feed_forward_bias);
-            config.with_initializer(Initializer::Zeros).init(device)
+        let linear = |input, output| Linear {
+            weight: filled([input, output], 0.0, device),
+            bias: config.feed_forward_bias.then(|| filled([output], 0.0, device)),
         };
         let gate = match config.feed_forward {
             FeedForwardKind::Gelu => None,

@@ -3,8 +3,8 @@
 //! A parameter's name is its path in the module tree, joined by dots:
 //! `blocks.0.attention.query.weight`.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use rand::Rng;
 
 use super::transformer::Transformer;
@@ -40,6 +40,20 @@ impl Path {
 pub fn initialize(model: Transformer, coins: &mut impl Rng) -> Transformer {
     let residual_scale = (2.0 * model.config().n_layers as f64).powf(-0.5);
     model.map(&mut Initialize { path: Path::default(), coins, residual_scale })
+}
+
+/// A parameter with the same number everywhere, made only if nothing takes its place before it is used.
+///
+/// Not by burn's initializers: they bring every random start into the page.
+pub(super) fn filled<const D: usize>(
+    shape: [usize; D],
+    value: f32,
+    device: &Device,
+) -> Param<Tensor<D>> {
+    let init = move |device: &Device, tracked| {
+        Tensor::full(shape, value, device).set_require_grad(tracked)
+    };
+    Param::uninitialized(ParamId::new(), init, device.clone(), true, shape.into())
 }
 
 /// Number of trained values.

@@ -1,9 +1,7 @@
 //! The decoder-only transformer: embedding, blocks, norm, head.
 
 use burn::module::Module;
-use burn::nn::{
-    Dropout, DropoutConfig, Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig,
-};
+use burn::nn::{Dropout, DropoutConfig, Embedding, Linear};
 use burn::tensor::{Bool, DType, Device, Int, Tensor};
 
 use super::attention::Visibility;
@@ -11,6 +9,7 @@ use super::block::Block;
 use super::cache::Cache;
 use super::config::{Positions, TransformerConfig};
 use super::norm::Norm;
+use super::parameters::filled;
 use super::projection;
 use super::rotary::{Rotary, Rotation};
 use super::tokens::Tokens;
@@ -44,10 +43,7 @@ impl Transformer {
     /// If `config` does not [`validate`](TransformerConfig::validate).
     pub fn zeroed(config: &TransformerConfig, device: &Device) -> Self {
         config.validate().expect("the configuration was validated at the edge");
-        let embedding = |rows| {
-            let embedding = EmbeddingConfig::new(rows, config.d_model);
-            embedding.with_initializer(Initializer::Zeros).init(device)
-        };
+        let embedding = |rows| Embedding { weight: filled([rows, config.d_model], 0.0, device) };
         let (position_embedding, rotary) = match config.positions {
             Positions::Learned => (Some(embedding(config.context_length)), None),
             Positions::Rotary { theta, pairing } => {
@@ -55,9 +51,9 @@ impl Transformer {
                 (None, Some(Rotary::init(length, d_head, theta, pairing, device)))
             }
         };
-        let head = (!config.tied_head).then(|| {
-            let head = LinearConfig::new(config.d_model, config.vocab_size).with_bias(false);
-            head.with_initializer(Initializer::Zeros).init(device)
+        let head = (!config.tied_head).then(|| Linear {
+            weight: filled([config.d_model, config.vocab_size], 0.0, device),
+            bias: None,
         });
         Self {
             token_embedding: embedding(config.vocab_size),
