@@ -98,7 +98,7 @@ impl Settings {
 }
 
 /// A number of plain digits with at most one point, as the fields hold them; no sign, no exponent. The
-/// standard library's tables for every other number would be a twentieth of the page.
+/// standard library's tables for every other number would be a fifteenth of the page.
 fn decimal(text: &str) -> Option<f64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     if !whole.bytes().chain(fraction.bytes()).all(|digit| digit.is_ascii_digit()) {

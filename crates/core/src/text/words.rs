@@ -2,7 +2,7 @@
 //!
 //! Known are the splits of the model families that Kudos reads: single digits, GPT-2's pattern, and
 //! the pattern that GPT-4, Llama 3 and Qwen2 share. They are written out as scanners, because a
-//! regular-expression engine with its Unicode tables would be half of what the page loads.
+//! regular-expression engine with its Unicode tables would add two thirds to what the page loads.
 //!
 //! Source: Radford et al. 2019 (GPT-2), `encoder.py`; `tiktoken`, `cl100k_base`; `tests/golden/tokenizer.py`.
 
