@@ -1,13 +1,13 @@
 //! One row times a matrix on the CPU device, which decoding does most: in the layout and with the
-//! kernels that are fast in wasm.
+//! kernel that is fast in wasm.
 
 use burn::backend::Flex;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Tensor, TensorData};
 use kudos_core::model::Transformer;
 
-/// The product where both lie in memory as the kernels want them: f32, and the matrix row by row or
-/// column by column. `[1, D], [D, F] -> [1, F]`
+/// The product where both lie in memory as the kernel wants them: f32, and the matrix column by column,
+/// as [`columns_together`] lays weights out and a tied head is by itself. `[1, D], [D, F] -> [1, F]`
 pub(crate) fn product(row: &Tensor<2>, matrix: &Tensor<2>) -> Option<Tensor<2>> {
     let device = row.device();
     let [d_input, d_output] = matrix.dims();
@@ -20,14 +20,10 @@ pub(crate) fn product(row: &Tensor<2>, matrix: &Tensor<2>) -> Option<Tensor<2>> 
     let factors = &row.storage::<f32>()[begin..end];
     let begin = matrix.layout().start_offset();
     let values = matrix.storage::<f32>().get(begin..begin + d_input * d_output)?;
-    let (d_in, d_out) = (d_input as isize, d_output as isize);
-    let product = match *matrix.layout().strides() {
-        [between_rows, 1] if between_rows == d_out => engine_rows::times(factors, values, d_output),
-        [1, between_columns] if between_columns == d_in => {
-            engine_rows::times_columns(factors, values, d_output)
-        }
-        _ => return None,
-    };
+    if *matrix.layout().strides() != [1, d_input as isize] {
+        return None;
+    }
+    let product = engine_rows::times(factors, values, d_output);
     Some(Tensor::from_data(TensorData::new(product, [1, d_output]), &device))
 }
 

@@ -43,6 +43,7 @@ impl TokenizerFile {
         let vocabulary = file["model"]["vocab"].as_object();
         let vocabulary = vocabulary.ok_or_else(|| malformed("no vocab"))?;
         let mut bytes = spelled(vocabulary)?;
+        let mut bpe = encoder(&file["model"], vocabulary, &bytes)?;
         let (mut specials, mut added) = (Vec::new(), Vec::new());
         for token in file["added_tokens"].as_array().into_iter().flatten() {
             let name = token["content"].as_str().filter(|name| !name.is_empty());
@@ -62,7 +63,6 @@ impl TokenizerFile {
         for list in [&mut specials, &mut added] {
             list.sort_by_key(|(name, id)| (Reverse(name.len()), *id));
         }
-        let mut bpe = encoder(&file["model"], vocabulary)?;
         // What a user writes never becomes a special token.
         bpe.whole.retain(|_, id| specials.iter().all(|(_, special)| special != id));
         Ok(Self { words, bpe, bytes, specials, added })
@@ -109,22 +109,21 @@ fn spelled(vocabulary: &Map<String, Value>) -> Result<Vec<Vec<u8>>, TokenizerErr
     Ok(bytes)
 }
 
-/// The merges of a model.
-fn encoder(model: &Value, vocabulary: &Map<String, Value>) -> Result<Bpe, TokenizerError> {
+/// The merges of a model, whose tokens are `spelled` in bytes by id.
+fn encoder(
+    model: &Value,
+    vocabulary: &Map<String, Value>,
+    spelled: &[Vec<u8>],
+) -> Result<Bpe, TokenizerError> {
     let id = |name: &str| match vocabulary.get(name) {
         Some(id) => id_of(id),
         None => Err(malformed(&format!("no token {name:?}"))),
     };
-    let letters = byte_letters();
     let mut bytes = [0; 256];
-    for (slot, letter) in bytes.iter_mut().zip(&letters) {
+    for (slot, letter) in bytes.iter_mut().zip(byte_letters()) {
         let token = vocabulary.get(letter.encode_utf8(&mut [0; 4]) as &str);
         *slot = id_of(token.ok_or(TokenizerError::NotByteLevel)?)?;
     }
-    let bytes_of = |name: &str| -> Vec<u8> {
-        let byte = |letter| letters.iter().position(|known| *known == letter);
-        name.chars().filter_map(byte).map(|byte| byte as u8).collect()
-    };
     let mut merges = HashMap::new();
     for (rank, merge) in (0..).zip(model["merges"].as_array().into_iter().flatten()) {
         let pair = match merge.as_str() {
@@ -137,8 +136,13 @@ fn encoder(model: &Value, vocabulary: &Map<String, Value>) -> Result<Bpe, Tokeni
     }
     let mut whole = HashMap::new();
     if model["ignore_merges"] == true {
-        for name in vocabulary.keys().filter(|name| name.chars().all(|l| letters.contains(&l))) {
-            whole.insert(bytes_of(name), id(name)?);
+        for (name, id) in vocabulary {
+            let id = id_of(id)?;
+            let word = &spelled[id as usize];
+            // Otherwise some letter of the name stands for no byte.
+            if word.len() == name.chars().count() {
+                whole.insert(word.clone(), id);
+            }
         }
     }
     Ok(Bpe { bytes, merges, whole })
