@@ -5,6 +5,20 @@ import assert from "node:assert/strict";
 /** How soon Stop must have its effect. */
 const STOP_MS = 100;
 
+/**
+ * Makes the CPU engine rest at each look at its mail, as a slow device would: otherwise the few tokens that fit the tiny policy's
+ * context may all be written before a frame shows the first.
+ */
+export async function slowDown(page) {
+  const worker = page.workers().find((each) => each.url().includes("engine-cpu"));
+  await worker.evaluate(() => {
+    const { postMessage } = MessagePort.prototype;
+    MessagePort.prototype.postMessage = function later(...parts) {
+      setTimeout(() => postMessage.apply(this, parts), 30);
+    };
+  });
+}
+
 /** Begins a long text, presses Stop after its first tokens, and checks that none follows. */
 export async function stopInTheMidst(visitor, note) {
   const { page } = visitor;
@@ -32,12 +46,14 @@ export async function stopInTheMidst(visitor, note) {
 /** In the page: presses Stop when two tokens stand there; the time until the text can be rated, and the tokens then. */
 function stopAfterTwoTokens() {
   const tokens = () => document.querySelectorAll(".completion .token").length;
-  return new Promise((done) => {
+  return new Promise((done, failed) => {
     let pressed;
     const watch = new MutationObserver(() => {
       if (pressed === undefined && tokens() >= 2) {
         pressed = performance.now();
-        document.querySelector("#stop").click();
+        const stop = document.querySelector("#stop");
+        if (stop === null) failed(new Error("the text ended before it could be stopped"));
+        stop?.click();
       } else if (pressed !== undefined && document.querySelector("#thumb-up:enabled")) {
         watch.disconnect();
         done({ milliseconds: performance.now() - pressed, tokens: tokens() });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 
 import { writeGolden } from "./golden.js";
 import { scenario } from "./scenario.js";
-import { stopInTheMidst } from "./stop.js";
+import { slowDown, stopInTheMidst } from "./stop.js";
 
 /** The longest that anything may occupy the page's main thread while it writes. */
 const LONGEST_TASK_MS = 50;
@@ -62,8 +62,9 @@ scenario("a setting that cannot be used is a sentence", {}, async ({ visitor }) 
   await visitor.write();
 });
 
-scenario("Stop works at once on the CPU", {}, async ({ visitor, note }) => {
+scenario("Stop works at once on the CPU", {}, async ({ visitor, page, note }) => {
   await visitor.arrive();
+  await slowDown(page);
   await stopInTheMidst(visitor, note);
 });
 
