@@ -4,6 +4,7 @@
 //! library. Field names are stable; a change of meaning gets a new version.
 
 mod bundle;
+mod collector;
 mod engine;
 mod export;
 mod feedback;
@@ -19,6 +20,9 @@ pub use bundle::{
     BUNDLE_VERSION, Catalog, CatalogEntry, Container, ContainerError, Part, PolicyManifest,
     pack_bundle, read_manifest,
 };
+pub use collector::{
+    Arm, AskedQuery, AskedReason, MAX_BATCH, Query, Receipt, Received, ReceivedStatus,
+};
 pub use engine::{
     AdapterInfo, Alternative, Failure, FailureKind, Loaded, Reply, Request, WriteRequest, Written,
 };
@@ -31,8 +35,8 @@ pub use hexadecimal::hexadecimal;
 pub use mask::mask_personal_data;
 pub use message::Message;
 pub use rating::{
-    MAX_SAMPLES, MAX_TEXT_BYTES, MAX_TOKENS, PairChoice, PolicyId, Probe, RATING_VERSION,
-    RatedPrompt, Rating, RatingError, Thumb, Verdict,
+    MAX_SAMPLES, MAX_TEXT_BYTES, MAX_TOKENS, PairChoice, PolicyId, RATING_VERSION, RatedPrompt,
+    Rating, RatingError, Thumb, Verdict,
 };
 pub use result::{Estimate, EvalResult, RunResult, ScoreResult};
 pub use sample::{EndReason, Sample, Sampling, SamplingError};

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Message, Sample, SamplingError};
+use crate::{AskedQuery, Message, Sample, SamplingError};
 
 /// The version of [`Rating`] that this code reads and writes.
 pub const RATING_VERSION: u32 = 1;
@@ -20,6 +20,8 @@ pub const MAX_TEXT_BYTES: usize = 32 * 1024;
 const MAX_NAME_BYTES: usize = 256;
 const MAX_REASONS: usize = 16;
 const MAX_MESSAGES: usize = 64;
+/// What a hash is, in an error.
+const SHA256: &str = "64 lower-case hexadecimal digits";
 
 /// One rating.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +37,9 @@ pub struct Rating {
     pub page_version: String,
     /// The policy that wrote.
     pub policy: PolicyId,
+    /// The policy that wrote the second sample, where it is another. It read the same tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rival: Option<PolicyId>,
     /// What computed: the device in words.
     pub backend: String,
     /// The task's name.
@@ -62,9 +67,9 @@ pub struct Rating {
     pub consent: String,
     /// Language of the page, as in BCP 47.
     pub locale: String,
-    /// Whether the item tests the rater.
-    #[serde(default)]
-    pub probe: Option<Probe>,
+    /// The collector's query that it answers, if one was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<AskedQuery>,
 }
 
 /// Which weights wrote.
@@ -135,16 +140,6 @@ pub enum PairChoice {
     BothBad,
 }
 
-/// An item with which raters are tested.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Probe {
-    /// The right answer is known.
-    Gold,
-    /// The same rater was shown it before.
-    Repeat,
-}
-
 /// Why a rating is refused.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum RatingError {
@@ -207,6 +202,11 @@ pub enum RatingError {
 const ROUNDING: f32 = 1e-4;
 
 impl Rating {
+    /// The policy that wrote the sample at `place`, from 0.
+    pub fn policy_of(&self, place: usize) -> &PolicyId {
+        self.rival.as_ref().filter(|_| place == 1).unwrap_or(&self.policy)
+    }
+
     /// Checks forms, sizes and numbers; what only the policy can tell is checked elsewhere.
     ///
     /// # Errors
@@ -222,11 +222,18 @@ impl Rating {
     }
 
     fn check_forms(&self) -> Result<(), RatingError> {
+        let rival = self.rival.as_ref();
+        let met = rival.is_none_or(|rival| *rival != self.policy && self.samples.len() == 2);
+        let query = self.query.as_ref();
         let reported = self.reported.iter().all(|place| *place < self.samples.len());
         let forms = [
             ("id", is_uuid(&self.id) && self.id.as_bytes()[14] == b'7', "a UUID of version 7"),
             ("created", is_utc_time(&self.created), "a time like 2026-11-24T10:00:00Z"),
-            ("policy.sha256", is_sha256(&self.policy.sha256), "64 lower-case hexadecimal digits"),
+            ("policy.sha256", is_sha256(&self.policy.sha256), SHA256),
+            ("rival", met, "another policy with a sample of its own"),
+            ("rival.sha256", rival.is_none_or(|it| is_sha256(&it.sha256)), SHA256),
+            ("rival.name", rival.is_none_or(|it| !it.name.is_empty()), "a name"),
+            ("query.id", query.is_none_or(|query| is_uuid(&query.id)), "a UUID"),
             ("rater", is_uuid(&self.rater), "a UUID"),
             ("consent", !self.consent.is_empty(), "the version of the text agreed to"),
             ("task", !self.task.is_empty(), "the name of a task"),
@@ -243,14 +250,17 @@ impl Rating {
 
     fn check_sizes(&self) -> Result<(), RatingError> {
         let name = |text: &String| text.len();
-        let adapter = self.policy.adapter.as_ref().map_or(0, name);
+        let policies = [0, 1].map(|place| self.policy_of(place));
+        let longest = |size: fn(&PolicyId) -> usize| policies.map(size).into_iter().max();
+        let policy = longest(|policy| policy.name.len()).unwrap_or(0);
+        let adapter = longest(|policy| policy.adapter.as_ref().map_or(0, String::len)).unwrap_or(0);
         let content: usize = self.prompt.messages.iter().map(|turn| turn.content.len()).sum();
         let role = self.prompt.messages.iter().map(|turn| turn.role.len()).max().unwrap_or(0);
         let reason = self.reasons.iter().map(name).max().unwrap_or(0);
         let remark = self.remark.as_ref().map_or(0, name);
         let sizes = [
             ("page_version", self.page_version.len(), MAX_NAME_BYTES),
-            ("policy.name", self.policy.name.len(), MAX_NAME_BYTES),
+            ("policy.name", policy, MAX_NAME_BYTES),
             ("policy.adapter", adapter, MAX_NAME_BYTES),
             ("backend", self.backend.len(), MAX_NAME_BYTES),
             ("task", self.task.len(), MAX_NAME_BYTES),

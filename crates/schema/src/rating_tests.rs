@@ -1,7 +1,7 @@
 //! Tests of [`Rating`]: what is accepted, and the name of what is not.
 
 use super::*;
-use crate::{EndReason, Sampling};
+use crate::{AskedReason, EndReason, Sampling};
 
 fn sample() -> Sample {
     Sample {
@@ -15,13 +15,18 @@ fn sample() -> Sample {
     }
 }
 
+fn policy(name: &str, digit: &str) -> PolicyId {
+    PolicyId { name: name.into(), sha256: digit.repeat(64), adapter: None }
+}
+
 fn rating() -> Rating {
     Rating {
         version: RATING_VERSION,
         id: "01900000-0000-7000-8000-000000000001".into(),
         created: "2026-11-24T10:00:00.123Z".into(),
         page_version: "0.1.0".into(),
-        policy: PolicyId { name: "base".into(), sha256: "0".repeat(64), adapter: None },
+        policy: policy("base", "0"),
+        rival: None,
         backend: "cpu".into(),
         task: "dialogue".into(),
         prompt: RatedPrompt {
@@ -38,7 +43,10 @@ fn rating() -> Rating {
         rater: "01900000-0000-4000-8000-000000000001".into(),
         consent: "1".into(),
         locale: "en".into(),
-        probe: None,
+        query: Some(AskedQuery {
+            id: "01900000-0000-7000-8000-000000000002".into(),
+            reason: AskedReason::Random,
+        }),
     }
 }
 
@@ -51,10 +59,19 @@ fn a_rating_is_read_back_as_it_was_written() {
         Verdict::Edit("Hello!".into()),
         Verdict::Report,
     ] {
-        let rating = Rating { verdict, ..rating() };
+        let rating = Rating { verdict, rival: Some(policy("other", "1")), ..rating() };
         let text = serde_json::to_string(&rating).unwrap();
         assert_eq!(serde_json::from_str::<Rating>(&text).unwrap(), rating);
     }
+}
+
+#[test]
+fn each_sample_is_of_its_own_policy() {
+    let alone = rating();
+    assert_eq!([alone.policy_of(0), alone.policy_of(1)], [&alone.policy; 2]);
+    let met = Rating { rival: Some(policy("other", "1")), ..rating() };
+    assert_eq!(met.validate(), Ok(()));
+    assert_eq!([met.policy_of(0), met.policy_of(1)], [&policy("base", "0"), &policy("other", "1")]);
 }
 
 #[test]
@@ -80,6 +97,18 @@ fn what_is_wrong_is_named() {
     check(|rating| rating.id = "01900000-0000-4000-8000-000000000001".into(), "id is not");
     check(|rating| rating.created = "24.11.2026".into(), "created");
     check(|rating| rating.policy.sha256 = "A".repeat(64), "sha256");
+    check(|rating| rating.rival = Some(rating.policy.clone()), "rival is not another policy");
+    check(|rating| rating.rival = Some(policy("other", "A")), "rival.sha256");
+    check(
+        |rating| {
+            rating.rival = Some(policy("other", "1"));
+            rating.samples.truncate(1);
+            rating.verdict = Verdict::Stars(4);
+        },
+        "rival is not another policy with a sample of its own",
+    );
+    check(|rating| rating.rival = Some(policy(&"x".repeat(257), "1")), "policy.name has 257");
+    check(|rating| rating.query.as_mut().unwrap().id = "7".into(), "query.id");
     check(|rating| rating.rater = "Ann".into(), "rater");
     check(|rating| rating.consent = String::new(), "consent");
     check(|rating| rating.seconds = f64::NAN, "seconds");

@@ -29,6 +29,7 @@ pub(super) fn rating(state: &State, round: &Round, judged: &Judged) -> Rating {
         created: judged.created.clone(),
         page_version: env!("CARGO_PKG_VERSION").to_owned(),
         policy: round.policy.clone(),
+        rival: None,
         backend: shortened(&round.backend(), MAX_NAME_BYTES),
         task: round.task.clone(),
         prompt: prompt(round),
@@ -44,7 +45,7 @@ pub(super) fn rating(state: &State, round: &Round, judged: &Judged) -> Rating {
             Locale::English => "en".to_owned(),
             Locale::Chinese => "zh".to_owned(),
         },
-        probe: None,
+        query: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which ratings are of the same item: the same completions of the same prompt by the same policy.
+//! Which ratings are of the same item: the same completions of the same prompt by the same policies.
 //!
 //! The order in which two completions were shown is taken out, so that raters agree on a text and not
 //! on a side. Each rater counts once an item, with what was said first; edits and reports are no scale.
@@ -10,7 +10,10 @@ use kudos_schema::{Agreement, PairChoice, Rating, Thumb, Verdict};
 use super::agreement::agreement;
 
 /// What makes two ratings be of the same item.
-type ItemKey<'a> = (&'static str, &'a str, Option<&'a str>, &'a [u32], Vec<&'a [u32]>);
+type ItemKey<'a> = (&'static str, &'a [u32], Vec<Written<'a>>);
+
+/// A completion: its tokens, and who wrote it: hash and adapter of the policy.
+type Written<'a> = (&'a [u32], &'a str, Option<&'a str>);
 
 /// What one rater said, on the scale of its kind of verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,19 +47,20 @@ pub fn agreement_by_kind(ratings: &[&Rating]) -> BTreeMap<String, Agreement> {
 }
 
 fn key<'a>(kind: &'static str, rating: &'a Rating) -> ItemKey<'a> {
-    let mut completions: Vec<&[u32]> =
-        rating.samples.iter().map(|sample| sample.token_ids.as_slice()).collect();
+    let places = 0..rating.samples.len();
+    let mut completions: Vec<Written<'a>> = places.map(|place| written(rating, place)).collect();
     completions.sort_unstable();
-    let policy = &rating.policy;
-    (kind, &policy.sha256, policy.adapter.as_deref(), &rating.prompt.token_ids, completions)
+    (kind, &rating.prompt.token_ids, completions)
+}
+
+fn written(rating: &Rating, place: usize) -> Written<'_> {
+    let policy = rating.policy_of(place);
+    (&rating.samples[place].token_ids, &policy.sha256, policy.adapter.as_deref())
 }
 
 /// None where the verdict is on no scale, or chooses between two equal texts.
 fn judgement(rating: &Rating) -> Option<(&'static str, Judgement)> {
-    let swapped = match rating.samples.as_slice() {
-        [left, right] => left.token_ids > right.token_ids,
-        _ => false,
-    };
+    let swapped = rating.samples.len() == 2 && written(rating, 0) > written(rating, 1);
     let pair = |value: PairChoice| match (value, swapped) {
         (PairChoice::Left, false) | (PairChoice::Right, true) => Judgement::Former,
         (PairChoice::Right, false) | (PairChoice::Left, true) => Judgement::Latter,

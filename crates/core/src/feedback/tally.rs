@@ -20,9 +20,10 @@ pub fn tally(ratings: &[Rating], mean: &mut dyn FnMut(&[f64]) -> Estimate) -> Fe
     let raters: BTreeSet<&str> = all.iter().map(|rating| rating.rater.as_str()).collect();
     let mut policies: BTreeMap<(&str, &str, Option<&str>), Vec<&Rating>> = BTreeMap::new();
     for rating in &all {
-        let policy = &rating.policy;
-        let key = (policy.name.as_str(), policy.sha256.as_str(), policy.adapter.as_deref());
-        policies.entry(key).or_default().push(rating);
+        for policy in [Some(&rating.policy), rating.rival.as_ref()].into_iter().flatten() {
+            let key = (policy.name.as_str(), policy.sha256.as_str(), policy.adapter.as_deref());
+            policies.entry(key).or_default().push(rating);
+        }
     }
     let policies = policies.into_iter().map(|((name, sha256, adapter), own)| PolicyStats {
         name: name.to_owned(),

@@ -25,6 +25,7 @@ fn rating(rater: &str, verdict: Verdict, samples: Vec<Sample>) -> Rating {
         created: "2026-11-24T10:00:00Z".into(),
         page_version: "0.1.0".into(),
         policy: PolicyId { name: "base".into(), sha256: "0".repeat(64), adapter: None },
+        rival: None,
         backend: "cpu".into(),
         task: "dialogue".into(),
         prompt: RatedPrompt {
@@ -41,7 +42,7 @@ fn rating(rater: &str, verdict: Verdict, samples: Vec<Sample>) -> Rating {
         rater: rater.into(),
         consent: "1".into(),
         locale: "en".into(),
-        probe: None,
+        query: None,
     }
 }
 
@@ -142,6 +143,10 @@ fn other_prompts_policies_kinds_and_equal_texts_are_no_common_item() {
     check(other);
     let mut other = left();
     other.policy.sha256 = "1".repeat(64);
+    check(other);
+    let mut other = left();
+    other.rival = Some(PolicyId { name: "other".into(), ..other.policy.clone() });
+    other.rival.as_mut().unwrap().sha256 = "1".repeat(64);
     check(other);
     let same = [pair("a", PairChoice::Left, [5, 5]), pair("b", PairChoice::Right, [5, 5])];
     assert!(tallied(&same).agreement.is_empty());

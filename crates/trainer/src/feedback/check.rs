@@ -33,12 +33,17 @@ pub(super) enum Checked {
     PromptAsItIs,
 }
 
-/// Checks a valid rating of `policy`.
+/// Checks the samples of a valid rating that `policy` wrote, at `places`.
 ///
 /// # Errors
 /// The first thing that is not as the policy has it.
-pub(super) fn check(rating: &Rating, policy: &Policy) -> Result<Checked, Refused> {
-    for (place, sample) in rating.samples.iter().enumerate() {
+pub(super) fn check(
+    rating: &Rating,
+    places: &[usize],
+    policy: &Policy,
+) -> Result<Checked, Refused> {
+    let samples = || places.iter().map(|place| (*place, &rating.samples[*place]));
+    for (place, sample) in samples() {
         let named = |refused: Refused| Refused {
             reason: format!("sample {place}: {}", refused.reason),
             ..refused
@@ -48,7 +53,7 @@ pub(super) fn check(rating: &Rating, policy: &Policy) -> Result<Checked, Refused
         check_text(&rating.prompt.token_ids, sample, &policy.tokenizer).map_err(named)?;
     }
     let checked = check_prompt(&rating.prompt, policy)?;
-    for (place, sample) in rating.samples.iter().enumerate() {
+    for (place, sample) in samples() {
         check_logprobs(rating, sample, policy).map_err(|reason| {
             Refused::new(RefusalCause::Logprobs, format!("sample {place}, {reason}"))
         })?;

@@ -103,16 +103,28 @@ impl Import {
         &mut self,
         rating: &Rating,
     ) -> Result<Result<Option<UncheckedCause>, Refused>> {
-        let Some(policy) = self.policies.get(&rating.policy.sha256)? else {
-            return Ok(Ok(Some(UncheckedCause::Policy)));
-        };
-        if rating.policy.adapter.is_some() {
-            return Ok(Ok(Some(UncheckedCause::Adapter)));
+        let mut unchecked = None;
+        let places: Vec<usize> = (0..rating.samples.len()).collect();
+        let parts = if rating.rival.is_some() { places.chunks(1) } else { places.chunks(2) };
+        for places in parts {
+            let id = rating.policy_of(places[0]);
+            let Some(policy) = self.policies.get(&id.sha256)? else {
+                unchecked = unchecked.or(Some(UncheckedCause::Policy));
+                continue;
+            };
+            if id.adapter.is_some() {
+                unchecked = unchecked.or(Some(UncheckedCause::Adapter));
+                continue;
+            }
+            match check(rating, places, policy) {
+                Err(refused) => return Ok(Err(refused)),
+                Ok(Checked::Wholly) => {}
+                Ok(Checked::PromptAsItIs) => {
+                    unchecked = unchecked.or(Some(UncheckedCause::Prompt));
+                }
+            }
         }
-        Ok(check(rating, policy).map(|checked| match checked {
-            Checked::Wholly => None,
-            Checked::PromptAsItIs => Some(UncheckedCause::Prompt),
-        }))
+        Ok(Ok(unchecked))
     }
 
     fn accept(&mut self, rating: &Rating, unchecked: Option<UncheckedCause>) {

@@ -65,6 +65,7 @@ fn rating(number: usize, prompt: RatedPrompt, samples: Vec<Sample>, verdict: Ver
         created: "2026-11-24T10:00:00.123Z".into(),
         page_version: "0.1.0".into(),
         policy: PolicyId { name: "base".into(), sha256: sha256(EMBEDDED), adapter: None },
+        rival: None,
         backend: "flex, wasm with SIMD".into(),
         task: "triples".into(),
         prompt,
@@ -77,7 +78,7 @@ fn rating(number: usize, prompt: RatedPrompt, samples: Vec<Sample>, verdict: Ver
         rater: "01900000-0000-4000-8000-000000000001".into(),
         consent: "1".into(),
         locale: "en".into(),
-        probe: None,
+        query: None,
     }
 }
 

@@ -5,7 +5,7 @@
 //! invalid; invalid ones become U+FFFD exactly as in [`String::from_utf8_lossy`], so that a stream
 //! and a whole decoding never differ.
 
-use super::tokenizer::Tokenizer;
+use crate::tokenizer::Tokenizer;
 
 /// A decoder that remembers the bytes of a character begun by earlier tokens.
 #[derive(Clone, Debug)]

@@ -10,13 +10,13 @@ use std::collections::{BinaryHeap, HashMap};
 
 /// The merges of a vocabulary.
 #[derive(Clone, Debug)]
-pub(super) struct Bpe {
+pub(crate) struct Bpe {
     /// The token of each byte.
-    pub(super) bytes: [u32; 256],
+    pub(crate) bytes: [u32; 256],
     /// Rank and outcome of each pair that merges.
-    pub(super) merges: HashMap<(u32, u32), (u32, u32)>,
+    pub(crate) merges: HashMap<(u32, u32), (u32, u32)>,
     /// Words that are a token whatever the merges say; empty where the file does not ask for it.
-    pub(super) whole: HashMap<Vec<u8>, u32>,
+    pub(crate) whole: HashMap<Vec<u8>, u32>,
 }
 
 /// A piece of a word, in a list linked by positions.
@@ -33,7 +33,7 @@ type Waiting = Reverse<(u32, usize, (u32, u32))>;
 
 impl Bpe {
     /// Appends the tokens of a word.
-    pub(super) fn encode(&self, word: &[u8], ids: &mut Vec<u32>) {
+    pub(crate) fn encode(&self, word: &[u8], ids: &mut Vec<u32>) {
         if let Some(id) = self.whole.get(word) {
             ids.push(*id);
             return;

@@ -8,7 +8,7 @@
 
 use serde_json::Value;
 
-use super::letters::{LETTERS, NUMBERS};
+use crate::letters::{LETTERS, NUMBERS};
 
 /// GPT-2's pattern as files spell it.
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
@@ -37,11 +37,11 @@ enum Step {
 
 /// Cuts a text into words, one step within the pieces of the step before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Words(Vec<Step>);
+pub(crate) struct Words(Vec<Step>);
 
 impl Words {
     /// Reads a `pre_tokenizer`; an error names the part that is not known.
-    pub(super) fn from_json(value: &Value) -> Result<Self, String> {
+    pub(crate) fn from_json(value: &Value) -> Result<Self, String> {
         let mut steps = Vec::new();
         let mut letters = false;
         for part in value["pretokenizers"].as_array().unwrap_or(&vec![value.clone()]) {
@@ -63,7 +63,7 @@ impl Words {
     }
 
     /// The words of `text`, in order; together they are the text.
-    pub(super) fn cut<'t>(&self, text: &'t str) -> Vec<&'t str> {
+    pub(crate) fn cut<'t>(&self, text: &'t str) -> Vec<&'t str> {
         let whole: Vec<&str> = Some(text).filter(|text| !text.is_empty()).into_iter().collect();
         self.0.iter().fold(whole, |pieces, step| {
             pieces.into_iter().flat_map(|piece| step.cut(piece)).collect()
@@ -235,7 +235,7 @@ mod tests {
     use serde_json::json;
 
     /// Made by tests/golden/tokenizer.py with Hugging Face's `tokenizers`.
-    const GOLDEN: &str = include_str!("../../../../tests/golden/tokenizer.json");
+    const GOLDEN: &str = include_str!("../../../tests/golden/tokenizer.json");
 
     /// A way of cutting, and where it ends the words of each text.
     type Case = (Words, Vec<Vec<usize>>);

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value, json};
 
-use super::bpe::Bpe;
-use super::tokenizer::TokenizerError;
-use super::words::Words;
+use crate::bpe::Bpe;
+use crate::tokenizer::TokenizerError;
+use crate::words::Words;
 
 /// The special tokens of our own vocabularies, in the order of their ids.
 pub const SPECIALS: [&str; 5] = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"];
@@ -22,20 +22,20 @@ const MOST_TOKENS: u32 = 1 << 20;
 
 /// What a file says.
 #[derive(Clone, Debug)]
-pub(super) struct TokenizerFile {
-    pub(super) words: Words,
-    pub(super) bpe: Bpe,
+pub(crate) struct TokenizerFile {
+    pub(crate) words: Words,
+    pub(crate) bpe: Bpe,
     /// Bytes that each id writes; none for specials and for holes in the numbering.
-    pub(super) bytes: Vec<Vec<u8>>,
+    pub(crate) bytes: Vec<Vec<u8>>,
     /// Special tokens by name, longest name first so that a search finds the longest.
-    pub(super) specials: Vec<(String, u32)>,
+    pub(crate) specials: Vec<(String, u32)>,
     /// Other tokens beside the vocabulary, found in plain text, in the same order.
-    pub(super) added: Vec<(String, u32)>,
+    pub(crate) added: Vec<(String, u32)>,
 }
 
 impl TokenizerFile {
     /// Reads a file.
-    pub(super) fn read(json: &str) -> Result<Self, TokenizerError> {
+    pub(crate) fn read(json: &str) -> Result<Self, TokenizerError> {
         let file: Value = serde_json::from_str(json).map_err(|e| malformed(&e.to_string()))?;
         check_kind(&file)?;
         let words = Words::from_json(&file["pre_tokenizer"])
@@ -69,7 +69,7 @@ impl TokenizerFile {
     }
 
     /// Id of the token that is beside the vocabulary, or spelled in it, as `name`.
-    pub(super) fn id(&self, name: &str) -> Option<u32> {
+    pub(crate) fn id(&self, name: &str) -> Option<u32> {
         let beside = self.specials.iter().chain(&self.added).find(|(known, _)| known == name);
         let spelled = || self.bytes.iter().position(|bytes| bytes == name.as_bytes());
         beside.map(|(_, id)| *id).or_else(|| spelled().map(|id| id as u32))
@@ -159,7 +159,7 @@ fn malformed(what: &str) -> TokenizerError {
 
 /// The printable letter that stands for each byte in the files, by byte value (GPT-2's
 /// `bytes_to_unicode`).
-pub(super) fn byte_letters() -> Vec<char> {
+pub(crate) fn byte_letters() -> Vec<char> {
     let mut stand_ins = '\u{100}'..;
     (0..=255_u8)
         .map(|byte| match byte {
@@ -176,7 +176,7 @@ fn names_byte_level(decoder: &Value) -> bool {
 }
 
 /// A file of ours.
-pub(super) fn write(vocabulary: &[String], merges: &[(String, String)]) -> String {
+pub(crate) fn write(vocabulary: &[String], merges: &[(String, String)]) -> String {
     let ids: BTreeMap<&String, usize> = vocabulary.iter().zip(0..).collect();
     let added: Vec<Value> = (0..).zip(SPECIALS).map(|(id, name)| added_token(id, name)).collect();
     let byte_level = json!({
@@ -212,9 +212,9 @@ mod tests {
     use super::*;
 
     /// Made by tests/golden/chat_template.py with `tokenizers`.
-    const BASE: &str = include_str!("../../../../tests/golden/chat_template.json");
+    const BASE: &str = include_str!("../../../tests/golden/chat_template.json");
     /// Made by tests/golden/tokenizer.py with `tokenizers`.
-    const GOLDEN: &str = include_str!("../../../../tests/golden/tokenizer.json");
+    const GOLDEN: &str = include_str!("../../../tests/golden/tokenizer.json");
 
     fn base() -> Value {
         let golden: Value = serde_json::from_str(BASE).unwrap();

@@ -5,7 +5,7 @@
 
 /// `\p{L}`: first and last of each range, in order.
 #[rustfmt::skip]
-pub(super) static LETTERS: [(char, char); 677] = [
+pub(crate) static LETTERS: [(char, char); 677] = [
     ('\u{41}', '\u{5a}'), ('\u{61}', '\u{7a}'), ('\u{aa}', '\u{aa}'), ('\u{b5}', '\u{b5}'), ('\u{ba}', '\u{ba}'),
     ('\u{c0}', '\u{d6}'), ('\u{d8}', '\u{f6}'), ('\u{f8}', '\u{2c1}'), ('\u{2c6}', '\u{2d1}'), ('\u{2e0}', '\u{2e4}'),
     ('\u{2ec}', '\u{2ec}'), ('\u{2ee}', '\u{2ee}'), ('\u{370}', '\u{374}'), ('\u{376}', '\u{377}'),
@@ -179,7 +179,7 @@ pub(super) static LETTERS: [(char, char); 677] = [
 
 /// `\p{N}`: first and last of each range, in order.
 #[rustfmt::skip]
-pub(super) static NUMBERS: [(char, char); 144] = [
+pub(crate) static NUMBERS: [(char, char); 144] = [
     ('\u{30}', '\u{39}'), ('\u{b2}', '\u{b3}'), ('\u{b9}', '\u{b9}'), ('\u{bc}', '\u{be}'), ('\u{660}', '\u{669}'),
     ('\u{6f0}', '\u{6f9}'), ('\u{7c0}', '\u{7c9}'), ('\u{966}', '\u{96f}'), ('\u{9e6}', '\u{9ef}'),
     ('\u{9f4}', '\u{9f9}'), ('\u{a66}', '\u{a6f}'), ('\u{ae6}', '\u{aef}'), ('\u{b66}', '\u{b6f}'),

@@ -33,11 +33,11 @@ struct Occurrences {
 }
 
 /// A vocabulary that grows by merging.
-pub(super) struct Merges {
+pub(crate) struct Merges {
     /// Text of each id.
-    pub(super) vocabulary: Vec<String>,
+    pub(crate) vocabulary: Vec<String>,
     /// The merges in the order learned, as texts.
-    pub(super) merges: Vec<(String, String)>,
+    pub(crate) merges: Vec<(String, String)>,
     ids: HashMap<String, u32>,
     words: Vec<Word>,
     pairs: HashMap<Pair, Occurrences>,
@@ -46,7 +46,7 @@ pub(super) struct Merges {
 
 impl Merges {
     /// Starts from `vocabulary`, which holds every character of `words` as an entry of its own.
-    pub(super) fn new(vocabulary: Vec<String>, words: &BTreeMap<String, i64>) -> Self {
+    pub(crate) fn new(vocabulary: Vec<String>, words: &BTreeMap<String, i64>) -> Self {
         let ids = (0..).zip(&vocabulary).map(|(id, text)| (text.clone(), id)).collect();
         let mut this = Self {
             vocabulary,
@@ -69,7 +69,7 @@ impl Merges {
     }
 
     /// Merges until the vocabulary has `size` entries or no pair is frequent enough.
-    pub(super) fn grow(&mut self, size: usize) {
+    pub(crate) fn grow(&mut self, size: usize) {
         while self.vocabulary.len() < size {
             let Some((count, Reverse(pair))) = self.queue.pop() else { return };
             if self.pairs[&pair].count != count {

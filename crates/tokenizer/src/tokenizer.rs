@@ -10,9 +10,8 @@
 
 use std::collections::BTreeMap;
 
-use super::merges::Merges;
-pub use super::tokenizer_file::SPECIALS;
-use super::tokenizer_file::{TokenizerFile, byte_letters, write};
+use crate::merges::Merges;
+use crate::tokenizer_file::{SPECIALS, TokenizerFile, byte_letters, write};
 
 /// The smallest vocabulary: the specials and the 256 bytes.
 pub const MIN_VOCAB_SIZE: usize = SPECIALS.len() + 256;
@@ -58,7 +57,7 @@ pub struct Tokenizer {
 
 /// A part of a rendered template.
 #[derive(Debug)]
-pub(super) enum Piece<'t> {
+pub enum Piece<'t> {
     /// Plain text, possibly empty.
     Text(&'t str),
     /// A special token.
@@ -74,10 +73,10 @@ impl Tokenizer {
     /// [`TokenizerError::TooSmall`] below [`MIN_VOCAB_SIZE`].
     ///
     /// ```
-    /// use kudos_core::text::tokenizer::Tokenizer;
+    /// use kudos_tokenizer::Tokenizer;
     /// let tokenizer = Tokenizer::train(["a rose is a rose is a rose"], 270)?;
     /// assert_eq!(tokenizer.decode(&tokenizer.encode("a rosy 東京")), "a rosy 東京");
-    /// # Ok::<(), kudos_core::text::tokenizer::TokenizerError>(())
+    /// # Ok::<(), kudos_tokenizer::TokenizerError>(())
     /// ```
     pub fn train<'a>(
         corpus: impl IntoIterator<Item = &'a str>,
@@ -190,7 +189,7 @@ impl Tokenizer {
 
     /// Cuts text at the names of special tokens; where several begin at one place the longest
     /// counts.
-    pub(super) fn split<'t>(&self, text: &'t str) -> Vec<Piece<'t>> {
+    pub fn split<'t>(&self, text: &'t str) -> Vec<Piece<'t>> {
         cut(text, &self.file.specials)
     }
 }
