@@ -3,16 +3,18 @@
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use kudos_core::learn::{Activations, learn, training_device};
+use kudos_core::learn::{Activations, learn, learn_scores, log_probs, scores, training_device};
 use kudos_core::model::parameters::Path;
-use kudos_core::model::{Transformer, TransformerConfig, cast, initialize};
+use kudos_core::model::{Scorer, Transformer, TransformerConfig, cast, initialize};
 use kudos_core::objective::{
-    Aggregation, Baseline, Experience, KlCoefficient, KlPlacement, Objective, PolicyGradient,
-    Supervised, Truncated,
+    Aggregation, Baseline, Experience, KlCoefficient, KlPlacement, Linear, Objective, Pair,
+    PolicyGradient, Preference, PreferenceLoss, RewardFit, Side, Supervised, Truncated, VerdictOn,
+    Weighted,
 };
 use kudos_core::optim::{AdamW, AdamWConfig, Gradients};
 use kudos_core::rollout::Rollout;
 use kudos_schema::EndReason;
+use pollster::block_on;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -156,42 +158,49 @@ impl ModuleMapper for Walk<'_> {
 }
 
 /// The slope of the loss along the gradient, and along a random direction, is what the gradient says.
+fn check_slopes<M: Module>(what: &str, model: &M, loss: &dyn Fn(&M) -> (f64, Gradients)) {
+    let gradients = loss(model).1;
+    let size = norm(&flat(&gradients));
+    let along = |name: &str, _: usize| {
+        let gradient = gradients.get(name).unwrap().into_data().try_to_vec::<f32>().unwrap();
+        gradient.into_iter().map(|value| value / size as f32).collect()
+    };
+    let astray = |name: &str, count: usize| {
+        let mut coins = ChaCha8Rng::seed_from_u64(name.len() as u64);
+        let sign = |bit: u32| if bit & 1 == 0 { 0.01 } else { -0.01 };
+        (0..count).map(|_| sign(coins.next_u32())).collect()
+    };
+    let directions: [&Direction<'_>; 2] = [&along, &astray];
+    for direction in directions {
+        let expected: f64 = gradients
+            .names()
+            .flat_map(|name| {
+                let gradient = gradients.get(name).unwrap().into_data();
+                let gradient = gradient.try_to_vec::<f32>().unwrap();
+                let by = direction(name, gradient.len());
+                gradient.into_iter().zip(by).map(|(a, b)| f64::from(a) * f64::from(b))
+            })
+            .sum();
+        let loss_at = |distance: f64| {
+            let mut walk = Walk { path: Path::default(), direction, distance };
+            loss(&model.clone().map(&mut walk)).0
+        };
+        let step = 2e-3;
+        let slope = (loss_at(step) - loss_at(-step)) / (2.0 * step);
+        assert!(
+            (slope - expected).abs() < 5e-3 * size,
+            "{what}: slope {slope}, gradient {expected}, norm {size}"
+        );
+    }
+}
+
 fn check_gradient(what: &str, objective: &dyn Objective, experiences: &[Experience]) {
     for config in configs() {
         let model = model(&config, &Device::flex().autodiff());
-        let gradients = learn(&model, experiences, objective, 64).gradients;
-        let size = norm(&flat(&gradients));
-        let along = |name: &str, _: usize| {
-            let gradient = gradients.get(name).unwrap().into_data().try_to_vec::<f32>().unwrap();
-            gradient.into_iter().map(|value| value / size as f32).collect()
-        };
-        let astray = |name: &str, count: usize| {
-            let mut coins = ChaCha8Rng::seed_from_u64(name.len() as u64);
-            let sign = |bit: u32| if bit & 1 == 0 { 0.01 } else { -0.01 };
-            (0..count).map(|_| sign(coins.next_u32())).collect()
-        };
-        let directions: [&Direction<'_>; 2] = [&along, &astray];
-        for direction in directions {
-            let expected: f64 = gradients
-                .names()
-                .flat_map(|name| {
-                    let gradient = gradients.get(name).unwrap().into_data();
-                    let gradient = gradient.try_to_vec::<f32>().unwrap();
-                    let by = direction(name, gradient.len());
-                    gradient.into_iter().zip(by).map(|(a, b)| f64::from(a) * f64::from(b))
-                })
-                .sum();
-            let loss_at = |distance: f64| {
-                let mut walk = Walk { path: Path::default(), direction, distance };
-                number(learn(&model.clone().map(&mut walk), experiences, objective, 64).loss)
-            };
-            let step = 2e-3;
-            let slope = (loss_at(step) - loss_at(-step)) / (2.0 * step);
-            assert!(
-                (slope - expected).abs() < 5e-3 * size,
-                "{what}: slope {slope}, gradient {expected}, norm {size}"
-            );
-        }
+        check_slopes(what, &model, &|model| {
+            let learned = learn(model, experiences, objective, 64);
+            (number(learned.loss), learned.gradients)
+        });
     }
 }
 
@@ -216,6 +225,75 @@ fn the_gradient_of_every_objective_is_its_finite_difference() {
             };
             let objective = choices.at(0.3);
             check_gradient(&format!("{choices:?}"), &objective, &self::experiences(&choices));
+        }
+    }
+}
+
+/// The sum of the log-probabilities of each completion.
+fn sums(model: &Transformer, pairs: &[(&[u32], &[u32])]) -> Vec<f64> {
+    let log_probs = block_on(log_probs(&model.valid(), pairs, 1.0, 5)).unwrap();
+    log_probs.iter().map(|row| row.iter().map(|value| f64::from(*value)).sum()).collect()
+}
+
+#[test]
+fn the_gradient_of_a_preference_loss_is_its_finite_difference_in_any_micro_batches() {
+    let (rollout, _) = rollout();
+    let rows = rollout.prompts.iter().zip(&rollout.completions);
+    let pairs: Vec<(&[u32], &[u32])> = rows.map(|(p, c)| (p.as_slice(), c.as_slice())).collect();
+    let side = |policy: f64, row: usize| Side {
+        policy,
+        reference: -4.0 * pairs[row].1.len() as f64,
+        tokens: pairs[row].1.len(),
+    };
+    for loss in [PreferenceLoss::Sigmoid, PreferenceLoss::Hinge, PreferenceLoss::Ipo] {
+        let preference = Preference { loss, beta: 0.3, label_smoothing: 0.1 };
+        for config in configs() {
+            let model = model(&config, &Device::flex().autodiff());
+            for size in [64, 3] {
+                check_slopes(&format!("{loss:?}"), &model, &|model| {
+                    let sides = sums(model, &pairs).into_iter().enumerate();
+                    let sides: Vec<Side> = sides.map(|(row, sum)| side(sum, row)).collect();
+                    let two = sides.chunks(2);
+                    let two: Vec<Pair> = two
+                        .map(|two| Pair { chosen: two[0], rejected: two[1], weight: 1.0 })
+                        .collect();
+                    let linearized = preference.linearize(&two);
+                    let experiences = Linear::experiences(&pairs, &linearized.slopes);
+                    let objective = Linear { temperature: 1.0 };
+                    let learned = learn(model, &experiences, &objective, size);
+                    (linearized.loss, learned.gradients)
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn the_gradient_of_scores_is_their_finite_difference_in_any_micro_batches() {
+    let (rollout, _) = rollout();
+    let texts: Vec<&[u32]> = rollout.completions.iter().map(Vec::as_slice).collect();
+    let grade = |place: usize| Weighted {
+        verdict: VerdictOn::Grade { place, share: (place % 3) as f64 / 2.0 },
+        weight: 1.0,
+    };
+    let verdicts: Vec<Weighted> = (0..texts.len()).map(grade).collect();
+    for config in configs() {
+        let trunk = model(&config, &Device::flex().autodiff());
+        let mut scorer = Scorer::zeroed(trunk);
+        let width = config.d_model;
+        let head = (0..width).map(|place| (place % 7) as f32 / 7.0 - 0.4).collect::<Vec<_>>();
+        let head = TensorData::new(head, [width, 1]);
+        scorer.head.weight = scorer
+            .head
+            .weight
+            .map(|weight| Tensor::<2>::from_data(head, &weight.device()).require_grad());
+        for size in [64, 3] {
+            check_slopes("scores", &scorer, &|scorer: &Scorer| {
+                let found = block_on(scores(&scorer.valid(), &texts, 5)).unwrap();
+                let found: Vec<f64> = found.into_iter().map(f64::from).collect();
+                let linearized = RewardFit::default().linearize(&found, &verdicts);
+                (linearized.loss, learn_scores(scorer, &texts, &linearized.slopes, size))
+            });
         }
     }
 }

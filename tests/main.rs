@@ -6,6 +6,7 @@ mod conformance;
 mod generation;
 mod golden_model;
 mod golden_objective;
+mod golden_preference;
 mod learning;
 mod page_writes;
 mod shipped_policy;

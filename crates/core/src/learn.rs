@@ -4,10 +4,10 @@
 //! losses and gradients come out in f32, for an optimizer whose own weights are f32.
 //! Source: Micikevicius et al. 2018.
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use crate::model::Transformer;
+use crate::model::{Scorer, Transformer};
 use crate::objective::{EntropyUse, Experience, Objective, Scoring, TokenBatch, score};
 use crate::optim::Gradients;
 
@@ -100,6 +100,54 @@ pub async fn log_probs(
             all.push(own.to_vec());
             rest = others;
         }
+    }
+    Ok(all)
+}
+
+/// The gradient of `sum_i slopes_i score_i` over texts, at most `micro_batch_size` at a time: that of a
+/// loss of the scores with these slopes.
+///
+/// `model` must live on an autodiff device.
+///
+/// # Panics
+/// If there is no text, or one does not fit the context.
+pub fn learn_scores(
+    model: &Scorer,
+    texts: &[&[u32]],
+    slopes: &[f64],
+    micro_batch_size: usize,
+) -> Gradients {
+    let size = micro_batch_size.max(1);
+    let parts = texts.chunks(size).zip(slopes.chunks(size)).map(|(texts, slopes)| {
+        let scores = model.forward(texts);
+        let slopes: Vec<f32> = slopes.iter().map(|slope| *slope as f32).collect();
+        let slopes = TensorData::new(slopes, [texts.len()]);
+        let slopes = Tensor::<1>::from_data(slopes, &scores.device());
+        Gradients::of(model, (scores * slopes).sum().backward())
+    });
+    let sum = parts.reduce(|mut sum, part| {
+        sum.add(part);
+        sum
+    });
+    sum.expect("a batch has texts")
+}
+
+/// The score of every text, on the host.
+///
+/// `model` should live on a device without autodiff.
+///
+/// # Errors
+/// What the device reports when it does not return them.
+pub async fn scores(
+    model: &Scorer,
+    texts: &[&[u32]],
+    micro_batch_size: usize,
+) -> Result<Vec<f32>, String> {
+    let mut all = Vec::with_capacity(texts.len());
+    for part in texts.chunks(micro_batch_size.max(1)) {
+        let scores = model.forward(part).into_data_async().await;
+        let scores = scores.map_err(|error| format!("{error:?}"))?;
+        all.extend(scores.try_to_vec::<f32>().expect("scores are f32"));
     }
     Ok(all)
 }

@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::first_order::constant;
-use crate::model::Transformer;
 use crate::model::hugging_face::numbers;
 use crate::model::parameters::Path;
 
@@ -119,7 +118,7 @@ impl Schedule {
 
 impl Gradients {
     /// Takes the gradients of `model`'s parameters out of a backward pass.
-    pub fn of(model: &Transformer, mut gradients: burn::tensor::Gradients) -> Self {
+    pub fn of(model: &impl Module, mut gradients: burn::tensor::Gradients) -> Self {
         let mut collect =
             Collect { path: Path::default(), source: &mut gradients, by_name: BTreeMap::new() };
         model.visit(&mut collect);
@@ -188,12 +187,7 @@ impl AdamW {
     }
 
     /// The model, in f32, after one step against `gradients`.
-    pub fn step(
-        &mut self,
-        model: Transformer,
-        gradients: Gradients,
-        learning_rate: f64,
-    ) -> Transformer {
+    pub fn step<M: Module>(&mut self, model: M, gradients: Gradients, learning_rate: f64) -> M {
         self.steps += 1;
         let path = Path::default();
         model.map(&mut Update { path, optimizer: self, gradients, learning_rate })

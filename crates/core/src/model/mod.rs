@@ -12,6 +12,7 @@ mod norm;
 pub mod parameters;
 mod projection;
 mod rotary;
+mod scorer;
 mod tokens;
 mod transformer;
 
@@ -26,5 +27,6 @@ pub use norm::Norm;
 pub use parameters::{cast, initialize};
 pub use projection::{RowProduct, use_row_product};
 pub use rotary::{Rotary, Rotation};
+pub use scorer::Scorer;
 pub use tokens::{PaddingSide, Tokens};
 pub use transformer::Transformer;

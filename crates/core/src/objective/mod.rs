@@ -5,17 +5,29 @@
 //! chosen tokens of a micro-batch, sequence after sequence; there is no padding among them.
 
 mod aggregation;
+mod importance;
+mod linear;
 mod policy_gradient;
+mod preference;
+mod reward_model;
 mod scores;
 mod supervised;
+mod unpaired;
 
 pub use aggregation::Aggregation;
+pub use importance::{
+    Importance, ImportanceReport, RatioBound, RatioLevel, Weighed, effective_share,
+};
+pub use linear::{Linear, Linearized};
 pub use policy_gradient::{
     Baseline, KlCoefficient, KlPlacement, PolicyGradient, PolicyGradientState, Prepared, Surrogate,
     Truncated,
 };
+pub use preference::{Pair, Preference, PreferenceLoss, PreferenceReport, Side};
+pub use reward_model::{RewardFit, VerdictOn, Weighted};
 pub use scores::{EntropyUse, Scores, Scoring, score, score_logits};
 pub use supervised::Supervised;
+pub use unpaired::{Judged, Label, Unpaired};
 
 use burn::tensor::{Device, Tensor, TensorData};
 

@@ -1,0 +1,146 @@
+//! Preference losses: raise the chosen completion over the rejected one, as far as the reference allows.
+//!
+//! Measures: how well the policy's log-ratios to the reference explain which completion people chose.
+//! Formula: with `d = (log p(c) - log r(c)) - (log p(x) - log r(x))` for chosen c, rejected x, reference r:
+//! sigmoid `-(1 - e) log s(b d) - e log s(-b d)`, hinge `max(0, 1 - b d)`, IPO `(d - 1 / (2 b))^2` with d of
+//! log-probabilities that are means over tokens. Mean over pairs, weighted.
+//! Misleads when: the loss falls because both log-probabilities fall, the rejected one faster: watch
+//! `logps/chosen`.
+//! Reference: Rafailov et al. 2023 (DPO); Mitchell 2023 (label smoothing); Azar et al. 2024 (IPO; the mean
+//! over tokens is TRL's); Zhao et al. 2023 (SLiC, hinge).
+
+use serde::{Deserialize, Serialize};
+
+use super::linear::{Linearized, log_sigmoid, sigmoid};
+
+/// DPO and its relatives.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Preference {
+    /// The form of the loss.
+    pub loss: PreferenceLoss,
+    /// How dear it is to leave the reference.
+    pub beta: f64,
+    /// Share of the pairs that are taken to be the wrong way round; sigmoid alone.
+    pub label_smoothing: f64,
+}
+
+/// The form of the loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PreferenceLoss {
+    /// DPO.
+    Sigmoid,
+    /// SLiC.
+    Hinge,
+    /// IPO.
+    Ipo,
+}
+
+/// A completion as a pair sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Side {
+    /// Sum of the tokens' log-probabilities under the policy, in nats.
+    pub policy: f64,
+    /// Sum of the tokens' log-probabilities under the reference, in nats.
+    pub reference: f64,
+    /// Number of tokens.
+    pub tokens: usize,
+}
+
+/// Two completions of one prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Pair {
+    /// The better one.
+    pub chosen: Side,
+    /// The worse one.
+    pub rejected: Side,
+    /// How much the pair counts, 1 being usual.
+    pub weight: f64,
+}
+
+/// What pairs show of a policy. Means over pairs, weighted.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct PreferenceReport {
+    /// `b (log p - log r)` of the chosen.
+    pub rewards_chosen: f64,
+    /// The same of the rejected.
+    pub rewards_rejected: f64,
+    /// Share of pairs whose chosen has the larger one.
+    pub accuracy: f64,
+    /// Log-probability of the chosen under the policy, in nats.
+    pub logps_chosen: f64,
+    /// The same of the rejected.
+    pub logps_rejected: f64,
+}
+
+impl Default for Preference {
+    fn default() -> Self {
+        Self { loss: PreferenceLoss::Sigmoid, beta: 0.1, label_smoothing: 0.0 }
+    }
+}
+
+impl Side {
+    fn ratio(&self) -> f64 {
+        self.policy - self.reference
+    }
+}
+
+impl Preference {
+    /// The loss of a batch, with its slopes: chosen, rejected, chosen, ... in the order of the pairs.
+    pub fn linearize(&self, pairs: &[Pair]) -> Linearized {
+        let total: f64 = pairs.iter().map(|pair| pair.weight).sum();
+        let mut linearized = Linearized::default();
+        for pair in pairs {
+            let share = if total > 0.0 { pair.weight / total } else { 0.0 };
+            let (loss, slopes) = self.one(pair);
+            linearized.loss += share * loss;
+            linearized.slopes.extend(slopes.map(|slope| share * slope));
+        }
+        linearized
+    }
+
+    /// Loss and slopes of one pair.
+    fn one(&self, pair: &Pair) -> (f64, [f64; 2]) {
+        let Self { beta, label_smoothing: smoothing, .. } = *self;
+        let margin = beta * (pair.chosen.ratio() - pair.rejected.ratio());
+        match self.loss {
+            PreferenceLoss::Sigmoid => {
+                let loss =
+                    -(1.0 - smoothing) * log_sigmoid(margin) - smoothing * log_sigmoid(-margin);
+                let slope =
+                    beta * (smoothing * sigmoid(margin) - (1.0 - smoothing) * sigmoid(-margin));
+                (loss, [slope, -slope])
+            }
+            PreferenceLoss::Hinge => {
+                let slope = if margin < 1.0 { -beta } else { 0.0 };
+                ((1.0 - margin).max(0.0), [slope, -slope])
+            }
+            PreferenceLoss::Ipo => {
+                let tokens = [pair.chosen, pair.rejected].map(|side| side.tokens.max(1) as f64);
+                let difference =
+                    pair.chosen.ratio() / tokens[0] - pair.rejected.ratio() / tokens[1];
+                let error = difference - 1.0 / (2.0 * beta);
+                (error * error, [2.0 * error / tokens[0], -2.0 * error / tokens[1]])
+            }
+        }
+    }
+
+    /// What the pairs show.
+    pub fn report(&self, pairs: &[Pair]) -> PreferenceReport {
+        let total: f64 = pairs.iter().map(|pair| pair.weight).sum();
+        let mean = |of: &dyn Fn(&Pair) -> f64| {
+            pairs.iter().map(|pair| pair.weight * of(pair)).sum::<f64>()
+                / total.max(f64::MIN_POSITIVE)
+        };
+        PreferenceReport {
+            rewards_chosen: mean(&|pair| self.beta * pair.chosen.ratio()),
+            rewards_rejected: mean(&|pair| self.beta * pair.rejected.ratio()),
+            accuracy: mean(&|pair| {
+                f64::from(u8::from(pair.chosen.ratio() > pair.rejected.ratio()))
+            }),
+            logps_chosen: mean(&|pair| pair.chosen.policy),
+            logps_rejected: mean(&|pair| pair.rejected.policy),
+        }
+    }
+}
