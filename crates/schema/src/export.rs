@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use crate::{Message, PairChoice, RatedPrompt, Rating, Thumb, Verdict};
+use crate::{Message, PairChoice, RatedPrompt, Rating, Verdict};
 
 /// The shape of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub fn export_rows(rating: &Rating, shape: ExportShape) -> Vec<String> {
             label(rating).and_then(|label| one(rating, |row| row.label = Some(label)))
         }
         ExportShape::Scalar => {
-            reward(rating).and_then(|reward| one(rating, |row| row.reward = Some(reward)))
+            rating.grade().and_then(|reward| one(rating, |row| row.reward = Some(reward)))
         }
         ExportShape::Sft => match &rating.verdict {
             Verdict::Edit(text) => one(rating, |row| {
@@ -104,21 +104,10 @@ fn preference(rating: &Rating) -> Option<serde_json::Result<String>> {
     })
 }
 
+/// Of a single completion: pairs are rows of their own shape.
 fn label(rating: &Rating) -> Option<bool> {
-    match &rating.verdict {
-        Verdict::Thumbs(value) => Some(*value == Thumb::Up),
-        Verdict::Stars(value) if *value != 3 => Some(*value > 3),
-        Verdict::Stars(_) | Verdict::Pair(_) | Verdict::Edit(_) | Verdict::Report => None,
-    }
-}
-
-fn reward(rating: &Rating) -> Option<f64> {
-    match &rating.verdict {
-        Verdict::Thumbs(Thumb::Up) => Some(1.0),
-        Verdict::Thumbs(Thumb::Down) => Some(0.0),
-        Verdict::Stars(value) => Some((f64::from(*value) - 1.0) / 4.0),
-        Verdict::Pair(_) | Verdict::Edit(_) | Verdict::Report => None,
-    }
+    let grade = rating.grade().filter(|grade| *grade != 0.5);
+    grade.map(|grade| grade > 0.5)
 }
 
 /// A row about the first sample, then changed.

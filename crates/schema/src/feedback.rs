@@ -191,3 +191,22 @@ pub struct Agreement {
     /// everybody always said the same.
     pub alpha: Option<f64>,
 }
+
+/// `trainer feedback raters`: how much each rater's word counts in training.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RaterWeights {
+    /// Version of this record.
+    pub version: u32,
+    /// The weight of a rater who is not listed.
+    pub others: f64,
+    /// By rater, from 0 to 1, with a 95 % interval.
+    pub raters: BTreeMap<String, Estimate>,
+}
+
+impl RaterWeights {
+    /// The weight of a rater.
+    pub fn weight(&self, rater: &str) -> f64 {
+        self.raters.get(rater).map_or(self.others, |weight| weight.mean)
+    }
+}

@@ -9,6 +9,7 @@ mod engine;
 mod export;
 mod feedback;
 mod hexadecimal;
+mod judged;
 mod mask;
 mod message;
 mod rating;
@@ -28,16 +29,17 @@ pub use engine::{
 };
 pub use export::{ExportShape, export_rows};
 pub use feedback::{
-    Agreement, FeedbackStats, ImportReport, PolicyStats, Refusal, RefusalCause, UncheckedCause,
-    VerdictStats,
+    Agreement, FeedbackStats, ImportReport, PolicyStats, RaterWeights, Refusal, RefusalCause,
+    UncheckedCause, VerdictStats,
 };
 pub use hexadecimal::hexadecimal;
+pub use judged::Comparison;
 pub use mask::mask_personal_data;
 pub use message::Message;
 pub use rating::{
     MAX_SAMPLES, MAX_TEXT_BYTES, MAX_TOKENS, PairChoice, PolicyId, RATING_VERSION, RatedPrompt,
     Rating, RatingError, Thumb, Verdict,
 };
-pub use result::{Estimate, EvalResult, RunResult, ScoreResult};
+pub use result::{CalibrationBin, Estimate, EvalResult, RewardResult, RunResult, ScoreResult};
 pub use sample::{EndReason, Sample, Sampling, SamplingError};
 pub use turns::{Between, Place, Turns};

@@ -132,3 +132,30 @@ fn what_is_wrong_is_named() {
         "from 1 to 5",
     );
 }
+
+#[test]
+fn a_verdict_is_a_comparison_or_a_grade() {
+    type Said = (Option<f64>, Option<f64>, Vec<(usize, bool)>, Vec<(usize, f64)>);
+    let check = |verdict: Verdict, tokens: [u32; 2], expected: Said| {
+        let samples = tokens.map(|token| Sample { token_ids: vec![token, 1], ..sample() });
+        let one = !matches!(verdict, Verdict::Pair(_));
+        let samples = samples[..if one { 1 } else { 2 }].to_vec();
+        let rating = Rating { verdict, samples, ..rating() };
+        let share = rating.comparison().map(|comparison| comparison.share);
+        assert_eq!((share, rating.grade(), rating.labels(), rating.rewards()), expected);
+    };
+    let two = |first: bool| vec![(0, first), (1, !first)];
+    let left = (Some(1.0), None, two(true), vec![(0, 1.0), (1, 0.0)]);
+    check(Verdict::Pair(PairChoice::Left), [5, 6], left);
+    let right = (Some(0.0), None, two(false), vec![(0, 0.0), (1, 1.0)]);
+    check(Verdict::Pair(PairChoice::Right), [5, 6], right);
+    let tie = (Some(0.5), None, vec![], vec![(0, 0.5), (1, 0.5)]);
+    check(Verdict::Pair(PairChoice::Tie), [5, 6], tie);
+    let bad = (Some(0.5), None, vec![(0, false), (1, false)], vec![(0, 0.0), (1, 0.0)]);
+    check(Verdict::Pair(PairChoice::BothBad), [5, 6], bad);
+    check(Verdict::Pair(PairChoice::Left), [5, 5], (None, None, vec![], vec![]));
+    check(Verdict::Thumbs(Thumb::Up), [5, 6], (None, Some(1.0), vec![(0, true)], vec![(0, 1.0)]));
+    check(Verdict::Stars(3), [5, 6], (None, Some(0.5), vec![], vec![(0, 0.5)]));
+    check(Verdict::Stars(2), [5, 6], (None, Some(0.25), vec![(0, false)], vec![(0, 0.25)]));
+    check(Verdict::Edit("x".into()), [5, 6], (None, None, vec![], vec![]));
+}

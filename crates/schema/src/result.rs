@@ -87,3 +87,47 @@ pub struct ScoreResult {
     /// Every convention used, in one line.
     pub signature: String,
 }
+
+/// `trainer reward`: how well a reward model foretells held-out verdicts.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RewardResult {
+    /// Version of this record.
+    pub version: u32,
+    /// Held-out verdicts.
+    pub n: usize,
+    /// Of these, verdicts that are neither a tie nor the middle of a scale.
+    pub decided: usize,
+    /// Share of these that were foretold; none without any.
+    pub accuracy: Option<Estimate>,
+    /// Mean cross-entropy in nats; ln 2 is that of knowing nothing.
+    pub log_loss: f64,
+    /// Mean squared distance of the probability from what was said.
+    pub brier: f64,
+    /// Mean distance of foretold and said over bins, by their size.
+    pub calibration_error: f64,
+    /// The bins.
+    pub bins: Vec<CalibrationBin>,
+    /// Pearson's correlation of scores and grades of single texts; none where there are too few.
+    pub pearson: Option<f64>,
+    /// Models that the reward is the mean of.
+    pub members: usize,
+    /// Optimizer steps of each.
+    pub steps: usize,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// The run's seed.
+    pub seed: u64,
+    /// The device, in words.
+    pub device: String,
+}
+
+/// Verdicts of which much the same was foretold.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationBin {
+    /// Mean probability foretold.
+    pub foretold: f64,
+    /// Mean of what was said.
+    pub said: f64,
+    /// Verdicts.
+    pub n: usize,
+}

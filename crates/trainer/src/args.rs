@@ -30,6 +30,14 @@ pub enum Verb {
     Sft(RunArgs),
     /// Teach a policy by rewards
     Reinforce(RunArgs),
+    /// Teach a policy by rated completions of another one
+    OffPolicy(RunArgs),
+    /// Teach a policy what people chose of two
+    Dpo(RunArgs),
+    /// Teach a policy what people called good and bad
+    Kto(RunArgs),
+    /// Train a reward model on what people said
+    Reward(RunArgs),
     /// Measure a policy on held-out items
     Eval(EvalArgs),
     /// Let a policy write
@@ -128,6 +136,9 @@ pub struct Overrides {
     /// JSON Lines file to learn from instead of a task
     #[arg(long, value_name = "FILE")]
     pub dataset: Option<PathBuf>,
+    /// Ratings to learn from, as `feedback import` keeps them; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub ratings: Vec<PathBuf>,
     /// Seed of every coin
     #[arg(long)]
     pub seed: Option<u64>,
@@ -143,7 +154,7 @@ pub struct Overrides {
     /// How completions are drawn
     #[command(flatten)]
     pub sampling: SamplingArgs,
-    /// Cost of a nat of divergence from the starting policy
+    /// Cost of leaving the starting policy: of a nat of divergence, or DPO's and KTO's beta
     #[arg(long)]
     pub beta: Option<f64>,
     /// Gradients added up in one step

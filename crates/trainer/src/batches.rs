@@ -17,6 +17,8 @@ pub enum Purpose {
     Bootstrap = 3,
     /// The device's own generator, for dropout.
     Device = 4,
+    /// Verdicts drawn anew for each reward model of several.
+    Members = 5,
 }
 
 /// The generator of one purpose at one step or epoch.

@@ -79,6 +79,25 @@ pub fn paired_difference(
     mean(&differences, coins)
 }
 
+/// Any statistic of `count` items with its 95 % interval; `value` computes it from the places of items,
+/// each drawn with replacement.
+pub fn statistic(
+    count: usize,
+    coins: &mut ChaCha8Rng,
+    value: &dyn Fn(&[usize]) -> f64,
+) -> Estimate {
+    let mut places: Vec<usize> = (0..count).collect();
+    let mean = value(&places);
+    let mut values: Vec<f64> = (0..RESAMPLES)
+        .map(|_| {
+            places.iter_mut().for_each(|place| *place = coins.random_range(0..count));
+            value(&places)
+        })
+        .collect();
+    values.sort_by(f64::total_cmp);
+    Estimate { mean, low: quantile(&values, 0.025), high: quantile(&values, 0.975) }
+}
+
 /// Linear between the two nearest ranks (definition 7 of Hyndman and Fan 1996, as numpy's default).
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let rank = share * (sorted.len() - 1) as f64;
@@ -157,6 +176,15 @@ mod tests {
         let after: Vec<f64> = before.iter().map(|value| value + 0.5).collect();
         let estimate = paired_difference(&before, &after, &mut coins(1)).unwrap();
         assert_eq!(estimate, Estimate { mean: 0.5, low: 0.5, high: 0.5 });
+    }
+
+    #[test]
+    fn a_mean_as_a_statistic_has_the_interval_of_a_mean() {
+        let values: Vec<f64> = (0..50).map(|item| f64::from(item).sin()).collect();
+        let of = |places: &[usize]| places.iter().map(|place| values[*place]).sum::<f64>() / 50.0;
+        let found = statistic(50, &mut coins(3), &of);
+        let expected = mean(&values, &mut coins(3)).unwrap();
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -111,9 +111,8 @@ pub fn evaluate(
     for (row, (item, _)) in items.iter().enumerate() {
         let rollout = &evaluation.rollout;
         let text = policy.tokenizer.decode(&rollout.completions[row]);
-        let prompt = item.prompt.text();
         let completion = Completion {
-            prompt: &prompt,
+            prompt: &item.prompt,
             text: &text,
             references: &item.references,
             ended: rollout.end_reasons[row] == EndReason::Stop,
@@ -122,7 +121,12 @@ pub fn evaluate(
         };
         if let Some(score) = metric.score(&completion) {
             let reference = item.references.first().cloned();
-            evaluation.judged.push(Judged { prompt, reference, text, score: score.into() });
+            evaluation.judged.push(Judged {
+                prompt: item.prompt.text(),
+                reference,
+                text,
+                score: score.into(),
+            });
         }
     }
     Ok(evaluation)

@@ -7,6 +7,7 @@ pub mod bootstrap;
 pub mod data;
 pub mod device;
 pub mod devices;
+mod drive;
 pub mod evaluate;
 pub mod export;
 pub mod feedback;
@@ -18,9 +19,11 @@ pub mod parallel;
 pub mod plan;
 pub mod policy;
 pub mod progress;
+pub mod rated;
 pub mod recipe;
 pub mod reinforce;
 pub mod report;
+pub mod reward_model;
 pub mod sample;
 pub mod score;
 pub mod self_test;
@@ -47,6 +50,10 @@ pub fn run(cli: &Cli) -> Result<()> {
         Some(Verb::Pretrain(args)) => train(args, Some(Stage::Pretrain)),
         Some(Verb::Sft(args)) => train(args, Some(Stage::Sft)),
         Some(Verb::Reinforce(args)) => train(args, Some(Stage::Reinforce)),
+        Some(Verb::OffPolicy(args)) => train(args, Some(Stage::OffPolicy)),
+        Some(Verb::Dpo(args)) => train(args, Some(Stage::Dpo)),
+        Some(Verb::Kto(args)) => train(args, Some(Stage::Kto)),
+        Some(Verb::Reward(args)) => train(args, Some(Stage::Reward)),
         Some(Verb::Eval(args)) => evaluate::run(args),
         Some(Verb::Sample(args)) => sample::run(args),
         Some(Verb::Export(args)) => export::run(args),
@@ -70,5 +77,7 @@ fn train(args: &RunArgs, stage: Option<Stage>) -> Result<()> {
     match plan.recipe.stage {
         Stage::Pretrain | Stage::Sft => supervised::run(&plan, &selected),
         Stage::Reinforce => reinforce::run(&plan, &selected),
+        Stage::OffPolicy | Stage::Dpo | Stage::Kto => rated::run(&plan, &selected),
+        Stage::Reward => reward_model::run(&plan, &selected),
     }
 }

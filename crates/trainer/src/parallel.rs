@@ -11,9 +11,10 @@ use std::thread;
 use anyhow::Result;
 use burn::module::Module;
 use burn::tensor::Device;
-use kudos_core::learn::{Learned, learn, log_probs};
-use kudos_core::model::Transformer;
+use kudos_core::learn::{Learned, learn, learn_scores, log_probs, scores};
+use kudos_core::model::{Scorer, Transformer};
 use kudos_core::objective::{Experience, Objective};
+use kudos_core::optim::Gradients;
 use kudos_core::rollout::{GenerateError, Generation, Rollout, generate};
 use pollster::block_on;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -94,6 +95,47 @@ impl Workers {
         });
         let scored: Result<Vec<_>, String> = scored.into_iter().collect();
         Ok(scored.map_err(anyhow::Error::msg)?.concat())
+    }
+
+    /// Scores of texts, on the host.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn scores(
+        self,
+        model: &Scorer,
+        texts: &[&[u32]],
+        micro_batch_size: usize,
+    ) -> Result<Vec<f64>> {
+        let parts = self.cut(texts);
+        let scored = run(&parts, |(_, part)| block_on(scores(model, part, micro_batch_size)));
+        let scored: Result<Vec<_>, String> = scored.into_iter().collect();
+        Ok(scored.map_err(anyhow::Error::msg)?.concat().into_iter().map(f64::from).collect())
+    }
+
+    /// The gradient of a loss that has these slopes by the texts' scores; see [`Self::learn`].
+    pub fn learn_scores(
+        self,
+        model: &Scorer,
+        texts: &[&[u32]],
+        slopes: &[f64],
+        micro_batch_size: usize,
+    ) -> Gradients {
+        let workers = if model.trunk.config().dropout > 0.0 { Self(1) } else { self };
+        let device = model.trunk.device();
+        let parts = workers.cut(texts).into_iter();
+        let work: Vec<_> = parts
+            .map(|(first, part)| {
+                (model.clone().fork(&device), part, &slopes[first..][..part.len()])
+            })
+            .collect();
+        let gradients =
+            run(&work, |(model, part, slopes)| learn_scores(model, part, slopes, micro_batch_size));
+        let sum = gradients.into_iter().reduce(|mut sum, part| {
+            sum.add(part);
+            sum
+        });
+        sum.expect("a batch has texts")
     }
 }
 

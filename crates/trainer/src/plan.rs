@@ -3,19 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use kudos_core::objective::{Aggregation, Baseline, KlCoefficient};
-use kudos_core::reward::{Mix, RewardSpec, reward};
+use burn::tensor::Device;
+use kudos_core::objective::{Aggregation, Baseline, KlCoefficient, RatioBound};
+use kudos_core::reward::{Mix, Reward, RewardSpec, reward};
 use kudos_core::text::edit_distance::edit_distance;
 
 use crate::args::{Overrides, RunArgs};
 use crate::device::Selected;
 use crate::interrupt::Interrupt;
-use crate::recipe::{Recipe, Stage};
+use crate::recipe::{Recipe, RewardRecipe, Stage};
+use crate::reward_model::RewardModel;
 use crate::store::RECIPE;
 use crate::usage::usage;
 
 /// The recipe of the main job.
 const DEFAULT_RECIPE: &str = include_str!("../../../recipes/triples.toml");
+
+/// The reward that is a model of its own.
+const LEARNED: &str = "learned";
 
 /// A validated run.
 #[derive(Debug)]
@@ -41,7 +46,7 @@ impl Plan {
             (Some(path), _) => read(path)?,
             (None, Some(path)) if args.resume && path.is_file() => read(&path)?,
             (None, _) if stage.is_none() => parse(DEFAULT_RECIPE, "the built-in recipe")?,
-            (None, _) => Recipe { stage: stage.unwrap_or_default(), ..Recipe::default() },
+            (None, _) => Recipe::of(stage.unwrap_or_default()),
         };
         if let (Some(stage), Some(path)) = (stage, &args.config)
             && recipe.stage != stage
@@ -80,12 +85,12 @@ impl Plan {
         toml::to_string_pretty(&self.recipe).expect("a recipe prints as TOML")
     }
 
-    /// The rewards of the recipe.
+    /// The rewards of the recipe, learned ones on `device`.
     ///
     /// # Errors
     /// If one is unknown or lacks its setting.
-    pub fn rewards(&self) -> Result<Mix> {
-        mix(&self.recipe)
+    pub fn rewards(&self, device: &Device) -> Result<Mix> {
+        mix(&self.recipe, device)
     }
 }
 
@@ -93,9 +98,8 @@ impl Plan {
 fn default_output(recipe: &Recipe, args: &RunArgs) -> PathBuf {
     let name = recipe.data.tasks.first().map_or("dataset", String::as_str);
     let stage = match recipe.stage {
-        Stage::Pretrain => "pretrain",
-        Stage::Sft => "sft",
         Stage::Reinforce => name,
+        stage => stage.name(),
     };
     let base = format!("runs/{stage}-{}", recipe.seed);
     let first = PathBuf::from(&base);
@@ -151,6 +155,7 @@ fn apply(recipe: &mut Recipe, flags: &Overrides) {
     if flags.dataset.is_some() {
         recipe.data.dataset.clone_from(&flags.dataset);
         recipe.data.tasks.clear();
+        recipe.feedback.ratings.clear();
     }
     set(&mut recipe.seed, &flags.seed);
     set(&mut recipe.steps, &flags.steps);
@@ -160,6 +165,12 @@ fn apply(recipe: &mut Recipe, flags: &Overrides) {
     recipe.sampling = flags.sampling.on(recipe.sampling.clone());
     if let Some(beta) = flags.beta {
         recipe.objective.kl_coefficient = KlCoefficient::Fixed(beta);
+        recipe.feedback.preference.beta = beta;
+        recipe.feedback.kto.beta = beta;
+    }
+    if !flags.ratings.is_empty() {
+        recipe.feedback.ratings.clone_from(&flags.ratings);
+        recipe.data.dataset = None;
     }
     // The temperature of the draw is the temperature of the gradient.
     recipe.objective.temperature = recipe.sampling.temperature;
@@ -197,6 +208,7 @@ fn validate(recipe: &Recipe) -> Result<()> {
         Stage::Pretrain => Ok(()),
         Stage::Sft => some_data(recipe),
         Stage::Reinforce => validate_reinforce(recipe),
+        Stage::OffPolicy | Stage::Dpo | Stage::Kto | Stage::Reward => validate_feedback(recipe),
     }
 }
 
@@ -210,6 +222,52 @@ fn some_data(recipe: &Recipe) -> Result<()> {
     }
 }
 
+fn validate_feedback(recipe: &Recipe) -> Result<()> {
+    let feedback = &recipe.feedback;
+    let verb = recipe.stage.name();
+    match (feedback.ratings.is_empty(), &recipe.data.dataset) {
+        (true, None) => {
+            return Err(usage(format!("{verb} has nothing to learn from: give --ratings")));
+        }
+        (_, Some(_)) if recipe.stage == Stage::OffPolicy => {
+            return Err(usage(
+                "off-policy needs the probabilities that ratings carry: give --ratings instead of --dataset",
+            ));
+        }
+        (false, Some(_)) => {
+            return Err(usage(
+                "feedback.ratings and data.dataset contradict each other: keep one of them",
+            ));
+        }
+        (true, Some(_)) | (false, None) => {}
+    }
+    let bound = match feedback.importance.bound {
+        RatioBound::None => 1.0,
+        RatioBound::Truncate(most) | RatioBound::Mask(most) => most,
+    };
+    let share = |value: f64| (0.0..=1.0).contains(&value);
+    let smoothing = |value: f64| (0.0..0.5).contains(&value);
+    let rules = [
+        ("importance.bound", bound >= 1.0, "at least 1"),
+        (
+            "importance.min_effective_share",
+            share(feedback.importance.min_effective_share),
+            "a share",
+        ),
+        ("importance.max_drift_nats", feedback.importance.max_drift_nats > 0.0, "above 0"),
+        ("preference.beta", feedback.preference.beta > 0.0, "above 0"),
+        ("preference.label_smoothing", smoothing(feedback.preference.label_smoothing), "below 0.5"),
+        ("kto.beta", feedback.kto.beta > 0.0, "above 0"),
+        ("reward.label_smoothing", smoothing(feedback.reward.label_smoothing), "below 0.5"),
+        ("reward.margin", feedback.reward.margin >= 0.0, "0 or more"),
+        ("members", feedback.members > 0, "at least 1"),
+    ];
+    match rules.into_iter().find(|(_, holds, _)| !holds) {
+        None => Ok(()),
+        Some((field, _, range)) => Err(usage(format!("feedback.{field} must be {range}"))),
+    }
+}
+
 fn validate_reinforce(recipe: &Recipe) -> Result<()> {
     some_data(recipe)?;
     if recipe.data.tasks.len() > 1 {
@@ -218,7 +276,7 @@ fn validate_reinforce(recipe: &Recipe) -> Result<()> {
     if recipe.reward.is_empty() {
         return Err(usage("there is no reward: add a [[reward]] with its kind to the recipe"));
     }
-    mix(recipe)?;
+    mix(recipe, &Device::flex())?;
     if recipe.sampling.temperature == 0.0 {
         return Err(usage(
             "sampling.temperature is 0: a greedy policy draws nothing to learn from",
@@ -240,14 +298,24 @@ fn validate_reinforce(recipe: &Recipe) -> Result<()> {
     Ok(())
 }
 
-fn mix(recipe: &Recipe) -> Result<Mix> {
-    let parts = recipe.reward.iter().map(|part| {
-        let spec =
-            RewardSpec { kind: &part.kind, pattern: part.pattern.as_deref(), target: part.target };
-        let reward = reward(&spec).map_err(|error| usage(format!("reward: {error}")))?;
-        Ok((reward, part.weight))
-    });
+fn mix(recipe: &Recipe, device: &Device) -> Result<Mix> {
+    let parts = recipe.reward.iter().map(|part| Ok((one_reward(part, device)?, part.weight)));
     Mix::new(parts.collect::<Result<_>>()?).map_err(|error| usage(format!("reward: {error}")))
+}
+
+fn one_reward(part: &RewardRecipe, device: &Device) -> Result<Box<dyn Reward>> {
+    match (&part.model, part.kind == LEARNED) {
+        (Some(model), true) => Ok(Box::new(RewardModel::read(model, device)?)),
+        (None, true) => Err(usage(
+            "reward: `learned` lacks its model: give the folder model/ of a `trainer reward` run",
+        )),
+        (Some(_), false) => Err(usage(format!("reward: `{}` takes no model", part.kind))),
+        (None, false) => {
+            let (pattern, target) = (part.pattern.as_deref(), part.target);
+            let spec = RewardSpec { kind: &part.kind, pattern, target };
+            reward(&spec).map_err(|error| usage(format!("reward: {error}")))
+        }
+    }
 }
 
 #[cfg(test)]

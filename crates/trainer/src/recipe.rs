@@ -6,7 +6,9 @@ use burn::tensor::DType;
 use kudos_core::learn::Activations;
 use kudos_core::model::TransformerConfig;
 use kudos_core::model::hugging_face::StoredAs;
-use kudos_core::objective::PolicyGradient;
+use kudos_core::objective::{
+    Aggregation, Baseline, Importance, KlPlacement, PolicyGradient, Preference, RewardFit, Unpaired,
+};
 use kudos_core::optim::{AdamWConfig, Decay};
 use kudos_schema::Sampling;
 use serde::{Deserialize, Serialize};
@@ -34,10 +36,12 @@ pub struct Recipe {
     pub optimizer: OptimizerRecipe,
     /// How completions are drawn.
     pub sampling: Sampling,
-    /// What is minimized in `reinforce`.
+    /// What is minimized in `reinforce` and `off-policy`.
     pub objective: PolicyGradient,
     /// What completions earn in `reinforce`.
     pub reward: Vec<RewardRecipe>,
+    /// What people said, and how it is learned from, in `off-policy`, `dpo`, `kto` and `reward`.
+    pub feedback: FeedbackRecipe,
     /// When the run looks at itself and saves.
     pub watch: WatchRecipe,
 }
@@ -53,6 +57,49 @@ pub enum Stage {
     /// Policy gradient on rewards.
     #[default]
     Reinforce,
+    /// Importance-weighted policy gradient on rated completions.
+    OffPolicy,
+    /// Preference loss on pairs.
+    Dpo,
+    /// Preference loss on single completions, good or bad.
+    Kto,
+    /// A reward model from verdicts.
+    Reward,
+}
+
+impl Stage {
+    /// The verb.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pretrain => "pretrain",
+            Self::Sft => "sft",
+            Self::Reinforce => "reinforce",
+            Self::OffPolicy => "off-policy",
+            Self::Dpo => "dpo",
+            Self::Kto => "kto",
+            Self::Reward => "reward",
+        }
+    }
+}
+
+/// What people said, and how it is learned from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FeedbackRecipe {
+    /// Ratings, as `feedback import` and `feedback pull` keep them.
+    pub ratings: Vec<PathBuf>,
+    /// How much each rater counts, as `feedback raters` writes it; without it all count the same.
+    pub raters: Option<PathBuf>,
+    /// How completions of another policy are weighed in `off-policy`.
+    pub importance: Importance,
+    /// The loss of `dpo`.
+    pub preference: Preference,
+    /// The loss of `kto`.
+    pub kto: Unpaired,
+    /// The loss of `reward`.
+    pub reward: RewardFit,
+    /// Models of `reward`, each from verdicts drawn anew: what they disagree about is uncertain.
+    pub members: usize,
 }
 
 /// Where items come from.
@@ -163,6 +210,8 @@ pub struct RewardRecipe {
     pub pattern: Option<String>,
     /// The wanted number of words or tokens of `length`.
     pub target: Option<usize>,
+    /// The folder of `learned`, that `trainer reward` wrote.
+    pub model: Option<PathBuf>,
 }
 
 /// When the run looks at itself and saves.
@@ -183,6 +232,35 @@ pub struct WatchRecipe {
     pub model_dtype: StoredAs,
 }
 
+impl Recipe {
+    /// What a verb does where no recipe is given.
+    pub fn of(stage: Stage) -> Self {
+        let recipe = Self { stage, ..Self::default() };
+        match stage {
+            Stage::Pretrain | Stage::Sft | Stage::Reinforce => recipe,
+            // The sum over a completion's tokens, divided by the number of completions: unbiased. The
+            // baseline was taken off before.
+            Stage::OffPolicy => Self {
+                objective: PolicyGradient {
+                    baseline: Baseline::None,
+                    aggregation: Aggregation::Constant(1),
+                    kl_placement: KlPlacement::LossK2,
+                    ..PolicyGradient::reinforce()
+                },
+                ..recipe.gentle()
+            },
+            Stage::Dpo | Stage::Kto | Stage::Reward => recipe.gentle(),
+        }
+    }
+
+    /// With the learning rate of small changes.
+    fn gentle(mut self) -> Self {
+        self.optimizer.learning_rate = 1e-4;
+        self.optimizer.adamw.weight_decay = 0.0;
+        self
+    }
+}
+
 impl Default for Recipe {
     fn default() -> Self {
         Self {
@@ -197,6 +275,7 @@ impl Default for Recipe {
             sampling: Sampling::default(),
             objective: PolicyGradient::default(),
             reward: Vec::new(),
+            feedback: FeedbackRecipe::default(),
             watch: WatchRecipe::default(),
         }
     }
@@ -205,6 +284,20 @@ impl Default for Recipe {
 impl Default for DataRecipe {
     fn default() -> Self {
         Self { tasks: Vec::new(), dataset: None, max_prompt_length: 192, repeat_share: 0.0 }
+    }
+}
+
+impl Default for FeedbackRecipe {
+    fn default() -> Self {
+        Self {
+            ratings: Vec::new(),
+            raters: None,
+            importance: Importance::default(),
+            preference: Preference::default(),
+            kto: Unpaired::default(),
+            reward: RewardFit::default(),
+            members: 1,
+        }
     }
 }
 
@@ -251,7 +344,7 @@ impl Default for OptimizerRecipe {
 
 impl Default for RewardRecipe {
     fn default() -> Self {
-        Self { kind: String::new(), weight: 1.0, pattern: None, target: None }
+        Self { kind: String::new(), weight: 1.0, pattern: None, target: None, model: None }
     }
 }
 

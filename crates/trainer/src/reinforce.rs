@@ -16,7 +16,9 @@ use kudos_core::task::{Item, TaskData};
 use kudos_schema::{EndReason, Sampling};
 
 use crate::batches::items_of_step;
+use crate::data;
 use crate::device::Selected;
+use crate::drive::{self, Ended, Look, Occasion, Training, drive};
 use crate::evaluate::{self, Evaluation, evaluate, fitting, metric_of, pairs, policy_files};
 use crate::journal::SampleRow;
 use crate::parallel::Workers;
@@ -27,7 +29,6 @@ use crate::session::{Session, StepNumbers, frozen, seed_device, working};
 use crate::summary::{self, Finished};
 use crate::supervised::{number, schedule};
 use crate::usage::usage;
-use crate::{data, output};
 
 /// Prompts scored together by the reference.
 const REFERENCE_BATCH: usize = 64;
@@ -44,6 +45,34 @@ struct Setting<'a> {
     metric: Box<dyn Reward>,
     reference: Transformer,
     schedule: Schedule,
+}
+
+/// A run in progress.
+struct Reinforce<'a> {
+    setting: Setting<'a>,
+    policy: Policy,
+    optimizer: AdamW,
+}
+
+impl Training for Reinforce<'_> {
+    fn step(&mut self, session: &mut Session) -> Result<()> {
+        step(&self.setting, &mut self.policy, &mut self.optimizer, session)
+    }
+
+    fn look(&self, occasion: Occasion) -> Result<Option<Look>> {
+        match occasion {
+            // The held-out table follows.
+            Occasion::End => Ok(None),
+            Occasion::Due => {
+                let score = validate(&self.setting, &self.policy)?;
+                Ok(Some(Look { text: format!("validation {score:.4}"), score }))
+            }
+        }
+    }
+
+    fn state(&self) -> (&Policy, &AdamW) {
+        (&self.policy, &self.optimizer)
+    }
 }
 
 /// Completions with what they earned.
@@ -75,26 +104,12 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
         optimizer = resumed.optimizer;
     }
     session.note(&format!("{}; {}", selected.name, selected.reason));
-    while session.state.step < recipe.steps {
-        step(&setting, &mut policy, &mut optimizer, &mut session)?;
-        let done = session.state.step == recipe.steps;
-        let due = |every: usize| every > 0 && session.state.step.is_multiple_of(every);
-        let mut score = None;
-        if due(recipe.watch.eval_every) {
-            let mean = validate(&setting, &policy)?;
-            session.note(&format!("step {}: validation {mean:.4}", session.state.step));
-            score = Some(mean);
-        }
-        if due(recipe.watch.save_every) || done || session.interrupted() {
-            session.save(&policy, &optimizer, score)?;
-        }
-        if session.interrupted() && !done {
-            let directory = session.finish();
-            let path = directory.path().display();
-            output::note(&format!("saved; continue with --resume --output-dir {path}"));
-            return Ok(());
-        }
+    let mut training = Reinforce { setting, policy, optimizer };
+    if drive(&mut training, &mut session, recipe)? == Ended::Interrupted {
+        drive::saved(session);
+        return Ok(());
     }
+    let Reinforce { setting, policy, .. } = training;
     let after = Policy { model: frozen(&policy.model), ..policy.clone() };
     let policies = (&before, &after);
     let (before_eval, after_eval) =
@@ -135,7 +150,7 @@ impl<'a> Setting<'a> {
         Ok(Self {
             validation: fitting(before, &task.validation, (longest, limit))?,
             train,
-            rewards: plan.rewards()?,
+            rewards: plan.rewards(&before.model.device())?,
             metric: metric(&task.name)?,
             reference: working(&before.model, recipe.optimizer.precision),
             schedule: schedule(recipe),
@@ -253,22 +268,21 @@ fn rollout(
     let rollout = workers.generate(&policy.model, &prompts, &generation)?;
     let texts: Vec<String> =
         rollout.completions.iter().map(|ids| policy.tokenizer.decode(ids)).collect();
-    let mut totals = Vec::with_capacity(texts.len());
-    let mut parts = Vec::with_capacity(texts.len());
-    for (row, text) in texts.iter().enumerate() {
+    let completions = texts.iter().enumerate().map(|(row, text)| {
         let item = &items[row / group].0;
-        let scored = setting.rewards.score(&Completion {
-            prompt: &item.prompt.text(),
+        Completion {
+            prompt: &item.prompt,
             text,
             references: &item.references,
             ended: rollout.end_reasons[row] == EndReason::Stop,
             n_tokens: rollout.completions[row].len(),
             extra: &item.extra,
-        });
-        // A completion that no reward applies to teaches nothing: it earns what its group earns not.
-        totals.push(scored.total.unwrap_or(0.0));
-        parts.push(scored.parts);
-    }
+        }
+    });
+    let scored = setting.rewards.score_all(&completions.collect::<Vec<_>>());
+    // A completion that no reward applies to teaches nothing: it earns what its group earns not.
+    let totals = scored.iter().map(|scored| scored.total.unwrap_or(0.0)).collect();
+    let parts = scored.into_iter().map(|scored| scored.parts).collect();
     Ok(Rewarded { rollout, texts, totals, parts })
 }
 

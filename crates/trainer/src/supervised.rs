@@ -15,6 +15,7 @@ use pollster::block_on;
 
 use crate::batches::{Purpose, Windows, coins, items_of_step};
 use crate::device::Selected;
+use crate::drive::{self, Ended, Look, Occasion, Training, drive};
 use crate::evaluate::{self, policy_files};
 use crate::journal::{METRICS, read_metrics, series};
 use crate::parallel::Workers;
@@ -36,6 +37,15 @@ enum Examples {
     Text(Windows),
     /// Prompts with references.
     Pairs(Vec<(Vec<u32>, Vec<u32>)>),
+}
+
+/// A run in progress.
+struct Imitation<'a> {
+    recipe: &'a Recipe,
+    policy: Policy,
+    optimizer: AdamW,
+    examples: Examples,
+    held_out: Encoded,
 }
 
 impl Examples {
@@ -97,34 +107,12 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
         selected.name,
         selected.reason
     ));
-    let schedule = schedule(recipe);
-    while session.state.step < recipe.steps {
-        let step = session.state.step;
-        let numbers =
-            learn_step(&mut policy, &mut optimizer, (&examples, &schedule), recipe, step)?;
-        session.state.tokens += numbers.tokens as u64;
-        session.record(&numbers)?;
-        let done = session.state.step == recipe.steps;
-        let due = |every: usize| every > 0 && session.state.step.is_multiple_of(every);
-        let mut score = None;
-        if (due(recipe.watch.eval_every) || done)
-            && let Some(nll) = held_out_nll(&policy, &held_out)?
-        {
-            session.note(&format!("step {}: validation loss {nll:.4}", session.state.step));
-            score = Some(-nll);
-        }
-        if due(recipe.watch.save_every) || done || session.interrupted() {
-            session.save(&policy, &optimizer, score)?;
-        }
-        if session.interrupted() && !done {
-            let directory = session.finish();
-            output::note(&format!(
-                "saved; continue with --resume --output-dir {}",
-                directory.path().display()
-            ));
-            return Ok(());
-        }
+    let mut training = Imitation { recipe, policy, optimizer, examples, held_out };
+    if drive(&mut training, &mut session, recipe)? == Ended::Interrupted {
+        drive::saved(session);
+        return Ok(());
     }
+    let policy = training.policy;
     let directory = session.finish();
     let files = block_on(policy.files(recipe.watch.model_dtype))?;
     let folder = directory.path();
@@ -146,34 +134,48 @@ pub fn schedule(recipe: &Recipe) -> Schedule {
     }
 }
 
-fn learn_step(
-    policy: &mut Policy,
-    optimizer: &mut AdamW,
-    (examples, schedule): (&Examples, &Schedule),
-    recipe: &Recipe,
-    step: usize,
-) -> Result<StepNumbers> {
-    let start = Instant::now();
-    let objective = Supervised { aggregation: Aggregation::TokenMean };
-    let experiences = objective.experiences(&examples.of_step(recipe, step));
-    let tokens = experiences.iter().map(|one| one.completion.len()).sum();
-    seed_device(&policy.model.device(), recipe.seed, step);
-    let model = working(&policy.model, recipe.optimizer.precision);
-    let workers = Workers::of(&model.device());
-    let mut learned =
-        workers.learn(&model, &experiences, &objective, recipe.batch.micro_batch_size);
-    let norm = learned.gradients.clip(recipe.optimizer.max_grad_norm);
-    let learning_rate = schedule.learning_rate(step);
-    let model = policy.model.clone();
-    policy.model = optimizer.step(model, learned.gradients, learning_rate);
-    Ok(StepNumbers {
-        headline: ("loss", number(learned.loss)?),
-        figures: vec![("grad_norm", number(norm)?), ("learning_rate", learning_rate)],
-        others: vec![("num_tokens".to_owned(), tokens as f64)],
-        batch: examples.names(recipe, step),
-        tokens,
-        seconds: start.elapsed().as_secs_f64(),
-    })
+impl Imitation<'_> {
+    fn learn(&mut self, step: usize) -> Result<StepNumbers> {
+        let (recipe, policy) = (self.recipe, &mut self.policy);
+        let start = Instant::now();
+        let objective = Supervised { aggregation: Aggregation::TokenMean };
+        let experiences = objective.experiences(&self.examples.of_step(recipe, step));
+        let tokens = experiences.iter().map(|one| one.completion.len()).sum();
+        seed_device(&policy.model.device(), recipe.seed, step);
+        let model = working(&policy.model, recipe.optimizer.precision);
+        let workers = Workers::of(&model.device());
+        let mut learned =
+            workers.learn(&model, &experiences, &objective, recipe.batch.micro_batch_size);
+        let norm = learned.gradients.clip(recipe.optimizer.max_grad_norm);
+        let learning_rate = schedule(recipe).learning_rate(step);
+        let model = policy.model.clone();
+        policy.model = self.optimizer.step(model, learned.gradients, learning_rate);
+        Ok(StepNumbers {
+            headline: ("loss", number(learned.loss)?),
+            figures: vec![("grad_norm", number(norm)?), ("learning_rate", learning_rate)],
+            others: vec![("num_tokens".to_owned(), tokens as f64)],
+            batch: self.examples.names(recipe, step),
+            tokens,
+            seconds: start.elapsed().as_secs_f64(),
+        })
+    }
+}
+
+impl Training for Imitation<'_> {
+    fn step(&mut self, session: &mut Session) -> Result<()> {
+        let numbers = self.learn(session.state.step)?;
+        session.state.tokens += numbers.tokens as u64;
+        session.record(&numbers)
+    }
+
+    fn look(&self, _: Occasion) -> Result<Option<Look>> {
+        let nll = held_out_nll(&self.policy, &self.held_out)?;
+        Ok(nll.map(|nll| Look { text: format!("validation loss {nll:.4}"), score: -nll }))
+    }
+
+    fn state(&self) -> (&Policy, &AdamW) {
+        (&self.policy, &self.optimizer)
+    }
 }
 
 /// Reads one number from the device. `[1]`
@@ -215,7 +217,12 @@ fn prepare(
             let held_out = evenly(&policy, &validation, recipe)?;
             Ok((policy, Examples::Text(windows), held_out))
         }
-        Stage::Sft | Stage::Reinforce => {
+        Stage::Sft
+        | Stage::Reinforce
+        | Stage::OffPolicy
+        | Stage::Dpo
+        | Stage::Kto
+        | Stage::Reward => {
             let files = policy_files(recipe.model.as_deref())?;
             let policy = files.load(device).map_err(|error| usage(error.to_string()))?;
             let longest = policy.config().context_length;

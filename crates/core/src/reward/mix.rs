@@ -59,14 +59,23 @@ impl Mix {
 
     /// The weighted sum and its parts.
     pub fn score(&self, completion: &Completion<'_>) -> Scored {
-        let parts: Vec<Option<f32>> =
-            self.parts.iter().map(|(reward, _)| reward.score(completion)).collect();
-        let weights = self.parts.iter().map(|(_, weight)| weight);
-        let total = weights
-            .zip(&parts)
-            .filter_map(|(weight, part)| part.map(|part| weight * f64::from(part)))
-            .reduce(|sum, part| sum + part);
-        Scored { total: total.map(|total| total as f32), parts }
+        self.score_all(&[*completion]).remove(0)
+    }
+
+    /// The same of many.
+    pub fn score_all(&self, completions: &[Completion<'_>]) -> Vec<Scored> {
+        let columns: Vec<Vec<Option<f32>>> =
+            self.parts.iter().map(|(reward, _)| reward.score_all(completions)).collect();
+        let row = |place: usize| {
+            let parts: Vec<Option<f32>> = columns.iter().map(|column| column[place]).collect();
+            let weights = self.parts.iter().map(|(_, weight)| weight);
+            let total = weights
+                .zip(&parts)
+                .filter_map(|(weight, part)| part.map(|part| weight * f64::from(part)))
+                .reduce(|sum, part| sum + part);
+            Scored { total: total.map(|total| total as f32), parts }
+        };
+        (0..completions.len()).map(row).collect()
     }
 }
 
@@ -87,8 +96,14 @@ mod tests {
         let references: Vec<String> = references.iter().map(|&text| text.to_owned()).collect();
         let (references, extra) = (references.as_slice(), Map::new());
         let (ended, n_tokens) = (true, 1);
-        let completion =
-            Completion { prompt: "", text, references, ended, n_tokens, extra: &extra };
+        let completion = Completion {
+            prompt: &Prompt::Text(String::new()),
+            text,
+            references,
+            ended,
+            n_tokens,
+            extra: &extra,
+        };
         mix(parts).unwrap().score(&completion)
     }
 

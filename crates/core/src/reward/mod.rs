@@ -7,10 +7,12 @@
 //!
 //! ```
 //! use kudos_core::reward::{Completion, RewardSpec, reward};
+//! use kudos_core::task::Prompt;
 //! let references = ["the cat sat".to_owned()];
 //! let extra = serde_json::Map::new();
+//! let prompt = Prompt::Text("What happened?".to_owned());
 //! let completion = Completion {
-//!     prompt: "What happened?",
+//!     prompt: &prompt,
 //!     text: "the cat sat",
 //!     references: &references,
 //!     ended: true,
@@ -31,6 +33,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use crate::task::Prompt;
 use crate::text::edit_distance::edit_distance;
 
 pub use mix::{Mix, Scored};
@@ -40,8 +43,8 @@ pub use text::{Bleu, Chrf, Rouge, RougeKind, TripleMeasure, Triples};
 /// What a policy wrote, with all that a reward may look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Completion<'a> {
-    /// The last text of the user, or the plain prompt.
-    pub prompt: &'a str,
+    /// What the policy was given.
+    pub prompt: &'a Prompt,
     /// The completion, without special tokens.
     pub text: &'a str,
     /// Completions known to be good; none where the item has none.
@@ -54,13 +57,18 @@ pub struct Completion<'a> {
     pub extra: &'a Map<String, Value>,
 }
 
-/// Judges completions one by one.
+/// Judges completions.
 pub trait Reward: fmt::Debug + Send + Sync {
     /// The name in recipes and in `rewards/{name}/mean`.
     fn name(&self) -> &str;
 
     /// Higher is better; `None` where the reward does not apply to the item.
     fn score(&self, completion: &Completion<'_>) -> Option<f32>;
+
+    /// The same of many, for rewards that are faster together.
+    fn score_all(&self, completions: &[Completion<'_>]) -> Vec<Option<f32>> {
+        completions.iter().map(|completion| self.score(completion)).collect()
+    }
 }
 
 /// A reward as a recipe asks for it.
@@ -236,8 +244,14 @@ mod tests {
     fn check(kind: &str, text: &str, references: &[String]) -> Option<f32> {
         let extra = Map::new();
         let (ended, n_tokens) = (text.len().is_multiple_of(2), text.len() + 1);
-        let completion =
-            Completion { prompt: "", text, references, ended, n_tokens, extra: &extra };
+        let completion = Completion {
+            prompt: &Prompt::Text(String::new()),
+            text,
+            references,
+            ended,
+            n_tokens,
+            extra: &extra,
+        };
         reward(&spec(kind)).unwrap().score(&completion)
     }
 

@@ -188,7 +188,15 @@ mod tests {
         let extra = Map::new();
         let (references, n_tokens) = (&[][..], 1);
         let ended = false;
-        judge(Completion { prompt: "", text, references, ended, n_tokens, extra: &extra }).unwrap()
+        judge(Completion {
+            prompt: &Prompt::Text(String::new()),
+            text,
+            references,
+            ended,
+            n_tokens,
+            extra: &extra,
+        })
+        .unwrap()
     }
 
     fn score(reward: &dyn Reward, text: &str) -> f32 {

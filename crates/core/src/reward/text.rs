@@ -160,8 +160,14 @@ mod tests {
         let references: Vec<String> = references.iter().map(|&text| text.to_owned()).collect();
         let (references, extra) = (references.as_slice(), Map::new());
         let (ended, n_tokens) = (true, 1);
-        let completion =
-            Completion { prompt: "", text, references, ended, n_tokens, extra: &extra };
+        let completion = Completion {
+            prompt: &Prompt::Text(String::new()),
+            text,
+            references,
+            ended,
+            n_tokens,
+            extra: &extra,
+        };
         let found = reward.score(&completion).unwrap();
         assert!((found - expected).abs() < 1e-6, "{}: {found}, not {expected}", reward.name());
     }

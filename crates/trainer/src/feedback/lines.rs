@@ -11,30 +11,30 @@ use crate::usage::usage;
 
 /// What is wrong with a rating.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Refused {
-    pub(super) cause: RefusalCause,
+pub(crate) struct Refused {
+    pub(crate) cause: RefusalCause,
     /// In words.
-    pub(super) reason: String,
+    pub(crate) reason: String,
 }
 
 /// A line that holds something.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// The file as it was named.
-    pub(super) file: String,
+    pub(crate) file: String,
     /// From 1.
-    pub(super) number: usize,
+    pub(crate) number: usize,
     /// The rating, sound but for what only its policy can tell.
-    pub(super) rating: Result<Rating, Refused>,
+    pub(crate) rating: Result<Rating, Refused>,
 }
 
 impl Refused {
-    pub(super) fn new(cause: RefusalCause, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(cause: RefusalCause, reason: impl Into<String>) -> Self {
         Self { cause, reason: reason.into() }
     }
 
     /// With the line that it is about.
-    pub(super) fn at(self, file: &str, line: usize) -> Refusal {
+    pub(crate) fn at(self, file: &str, line: usize) -> Refusal {
         Refusal { file: file.to_owned(), line, cause: self.cause, reason: self.reason }
     }
 }
@@ -43,7 +43,7 @@ impl Refused {
 ///
 /// # Errors
 /// Usage errors that name the file.
-pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Line>> {
+pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     for path in paths {
         let bytes = std::fs::read(path).map_err(|error| {
@@ -55,7 +55,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Line>> {
 }
 
 /// The lines of one file that hold something.
-pub(super) fn lines_of(path: &Path, bytes: &[u8]) -> impl Iterator<Item = Line> {
+pub(crate) fn lines_of(path: &Path, bytes: &[u8]) -> impl Iterator<Item = Line> {
     let file = path.display().to_string();
     let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).enumerate();
     let filled = lines.filter(|(_, line)| !line.is_empty());

@@ -5,7 +5,7 @@
 
 mod check;
 mod import;
-mod lines;
+pub(crate) mod lines;
 mod policies;
 mod recompute;
 mod stats;

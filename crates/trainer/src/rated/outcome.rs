@@ -1,0 +1,132 @@
+//! The end of a run on ratings: what the held-out ones say before and after, result.json, the policy.
+
+use anyhow::Result;
+use kudos_core::rollout::{Coins, Generation, Rollout};
+use kudos_schema::{Estimate, RunResult};
+use pollster::block_on;
+
+use super::method::{Method, Models, Point};
+use crate::batches::{Purpose, coins};
+use crate::evaluate::kl_nats;
+use crate::journal::{METRICS, read_metrics, series};
+use crate::parallel::Workers;
+use crate::policy::{self, Policy};
+use crate::recipe::Recipe;
+use crate::report::{Series, curve_svg};
+use crate::session::Session;
+use crate::store::{write_file, write_folder};
+use crate::{bootstrap, output};
+
+/// Completions of held-out prompts on which the divergence from the start is measured.
+const KL_COMPLETIONS: usize = 64;
+/// A step number that no training step reaches.
+const HELD_OUT_STEP: u64 = u64::MAX;
+
+/// Judges both policies, writes model/, result.json and curve.svg, and prints.
+///
+/// # Errors
+/// A failing device, a full disk.
+pub(super) fn write(
+    session: Session,
+    (recipe, device): (&Recipe, &str),
+    method: &dyn Method,
+    (before, after): (&Policy, &Policy),
+) -> Result<()> {
+    let workers = Workers::of(&before.model.device());
+    let judge = |policy: &Policy| {
+        method.judge(&Models { policy: &policy.model, reference: &before.model, workers })
+    };
+    let (old, new) = (judge(before)?, judge(after)?);
+    let kl_nats = divergence(recipe, method, (before, after))?;
+    let files = block_on(after.files(recipe.watch.model_dtype))?;
+    let (state, seconds) = (session.state.clone(), session.seconds());
+    let directory = session.finish();
+    let folder = directory.path();
+    write_folder(&folder.join("model"), |folder| policy::write(&files, folder))?;
+    let [before, after, difference] = estimates(&old, &new, recipe.seed);
+    let result = RunResult {
+        version: 1,
+        task: recipe.stage.name().to_owned(),
+        metric: method.measure().to_owned(),
+        n: old.len(),
+        before,
+        after,
+        difference,
+        kl_nats,
+        steps: state.step,
+        seconds,
+        tokens: state.tokens,
+        seed: recipe.seed,
+        device: device.to_owned(),
+        model_sha256: files.sha256(),
+    };
+    let json = serde_json::to_string_pretty(&result)? + "\n";
+    write_file(&folder.join("result.json"), json.as_bytes())?;
+    let rows = read_metrics(&folder.join(METRICS))?;
+    let name = if rows.iter().any(|row| row.values.iter().any(|(name, _)| name == "loss")) {
+        "loss"
+    } else {
+        "reward"
+    };
+    let curve = Series { name: name.to_owned(), points: series(&rows, name) };
+    write_file(&folder.join("curve.svg"), curve_svg(name, &[curve]).as_bytes())?;
+    let show = |e: Estimate| format!("{:.4} [{:.4}, {:.4}]", e.mean, e.low, e.high);
+    output::result(&format!(
+        "{}, n = {}\nbefore {}, after {}, difference {}\nKL from the start: {kl_nats:.2} nats a completion; \
+         {} steps, {seconds:.0} s on {device}\nthe policy is in {}/model",
+        result.metric,
+        result.n,
+        show(before),
+        show(after),
+        show(difference),
+        result.steps,
+        folder.display(),
+    ));
+    Ok(())
+}
+
+/// What the new policy writes to held-out prompts, as far from the old one as it is likely.
+fn divergence(
+    recipe: &Recipe,
+    method: &dyn Method,
+    (before, after): (&Policy, &Policy),
+) -> Result<f64> {
+    let stop = after.stop_tokens();
+    let longest = recipe.sampling.max_completion_length;
+    let context = after.config().context_length;
+    let mut prompts: Vec<Vec<u32>> = method.prompts().into_iter().map(<[u32]>::to_vec).collect();
+    prompts.retain(|prompt| prompt.len() + longest <= context);
+    let prompts: Vec<Vec<u32>> = prompts.into_iter().cycle().take(KL_COMPLETIONS).collect();
+    let generation = Generation {
+        sampling: &recipe.sampling,
+        stop: &stop,
+        coins: Coins::new(recipe.seed, HELD_OUT_STEP),
+        first_index: 0,
+    };
+    let workers = Workers::of(&after.model.device());
+    let rollout: Rollout = workers.generate(&after.model, &prompts, &generation)?;
+    kl_nats(&rollout, &before.model, recipe.sampling.temperature)
+}
+
+/// Before, after, and after minus before on the same examples drawn anew.
+fn estimates(old: &[Point], new: &[Point], seed: u64) -> [Estimate; 3] {
+    let drawn = |points: &[Point], places: &[usize]| {
+        weighted_mean(&places.iter().map(|place| points[*place]).collect::<Vec<_>>())
+    };
+    let estimate = |value: &dyn Fn(&[usize]) -> f64| {
+        bootstrap::statistic(old.len(), &mut coins(seed, Purpose::Bootstrap, 0), value)
+    };
+    [
+        estimate(&|places| drawn(old, places)),
+        estimate(&|places| drawn(new, places)),
+        estimate(&|places| drawn(new, places) - drawn(old, places)),
+    ]
+}
+
+/// The mean, 0 without weight.
+pub(super) fn weighted_mean(points: &[Point]) -> f64 {
+    let sums = points.iter().fold((0.0, 0.0), |(value, all), point| {
+        (value + point.weight * point.value, all + point.weight)
+    });
+    if sums.1 > 0.0 { sums.0 / sums.1 } else { 0.0 }
+}

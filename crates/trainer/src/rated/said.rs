@@ -1,0 +1,136 @@
+//! What people said, as a run learns from it: ratings with the weight of each, dealt by prompt into a
+//! part to learn from and a part to judge by.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::Result;
+use kudos_core::text::tokenizer::Tokenizer;
+use kudos_schema::{RaterWeights, Rating};
+
+use crate::feedback::lines;
+use crate::recipe::FeedbackRecipe;
+use crate::usage::usage;
+
+/// One prompt in so many is held out.
+const HELD_OUT: u64 = 10;
+
+/// A rating with how much it counts.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard {
+    pub(crate) rating: Rating,
+    /// 1 is usual.
+    pub(crate) weight: f64,
+}
+
+/// Two parts of the same.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Dealt<T> {
+    /// To learn from.
+    pub(crate) train: Vec<T>,
+    /// To judge by.
+    pub(crate) held_out: Vec<T>,
+}
+
+/// Reads the ratings of a recipe; each id counts once.
+///
+/// # Errors
+/// Usage errors: a file cannot be read, or a line of it is no rating.
+pub(crate) fn read(feedback: &FeedbackRecipe) -> Result<Vec<Heard>> {
+    let raters = feedback.raters.as_deref().map(read_raters).transpose()?;
+    let mut ids = BTreeSet::new();
+    let mut heard = Vec::new();
+    for line in lines::read(&feedback.ratings)? {
+        let rating = line.rating.map_err(|refused| {
+            let (file, number, reason) = (&line.file, line.number, refused.reason);
+            usage(format!("{file}, line {number}: {reason}; take what `feedback import` kept"))
+        })?;
+        if ids.insert(rating.id.clone()) {
+            let weight = raters.as_ref().map_or(1.0, |raters| raters.weight(&rating.rater));
+            heard.push(Heard { rating, weight });
+        }
+    }
+    Ok(heard)
+}
+
+fn read_raters(path: &Path) -> Result<RaterWeights> {
+    let name = path.display();
+    let remedy = "give a file that `feedback raters` wrote";
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| usage(format!("{name}: {error}; {remedy}")))?;
+    serde_json::from_str(&text).map_err(|error| usage(format!("{name}: {error}; {remedy}")))
+}
+
+/// Deals examples by their prompts, so that no prompt is in both parts; where there are too few
+/// prompts for two parts, all are in both.
+pub(crate) fn deal<T: Clone>(examples: Vec<T>, prompt: impl Fn(&T) -> &[u32]) -> Dealt<T> {
+    let is_held_out = |example: &T| fingerprint(prompt(example)).is_multiple_of(HELD_OUT);
+    let (held_out, train): (Vec<T>, Vec<T>) =
+        examples.iter().cloned().partition(|example| is_held_out(example));
+    if train.is_empty() || held_out.is_empty() {
+        return Dealt { train: examples.clone(), held_out: examples };
+    }
+    Dealt { train, held_out }
+}
+
+/// A hash of tokens that is the same everywhere (FNV-1a).
+fn fingerprint(tokens: &[u32]) -> u64 {
+    let bytes = tokens.iter().flat_map(|token| token.to_le_bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    // The lowest bits of this hash are weak.
+    hash >> 32
+}
+
+/// Whether the tokens of a rating mean to `tokenizer` what they meant to the rated policy.
+pub(crate) fn same_tokens(rating: &Rating, tokenizer: &Tokenizer) -> bool {
+    let known = |ids: &[u32]| ids.iter().all(|id| (*id as usize) < tokenizer.vocab_size());
+    known(&rating.prompt.token_ids)
+        && rating.samples.iter().all(|sample| {
+            known(&sample.token_ids)
+                && tokenizer.decode(&sample.token_ids).trim_end_matches(char::REPLACEMENT_CHARACTER)
+                    == sample.text.trim_end_matches(char::REPLACEMENT_CHARACTER)
+        })
+}
+
+/// How often each reason to leave something out applied.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct LeftOut(BTreeMap<&'static str, usize>);
+
+impl LeftOut {
+    /// Counts one.
+    pub(crate) fn add(&mut self, reason: &'static str) {
+        *self.0.entry(reason).or_default() += 1;
+    }
+
+    /// In words; nothing if nothing was left out.
+    pub(crate) fn text(&self) -> Option<String> {
+        let parts = self.0.iter().map(|(reason, count)| format!("{count} {reason}"));
+        let parts: Vec<String> = parts.collect();
+        (!parts.is_empty()).then(|| format!("left out: {}", parts.join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_is_in_one_part_alone_and_one_in_ten_is_held_out() {
+        let examples: Vec<(Vec<u32>, usize)> =
+            (0..4000).map(|n| (vec![3, n as u32 / 2, 9], n)).collect();
+        let Dealt { train, held_out } = deal(examples, |example| &example.0);
+        assert_eq!(train.len() + held_out.len(), 4000);
+        let prompts: BTreeSet<&Vec<u32>> = train.iter().map(|example| &example.0).collect();
+        assert!(held_out.iter().all(|example| !prompts.contains(&example.0)));
+        // Of 2000 prompts 200 are expected, four standard deviations are 54.
+        assert!((146..=254).contains(&(held_out.len() / 2)), "{}", held_out.len());
+    }
+
+    #[test]
+    fn a_single_prompt_is_learned_from_and_judged_by() {
+        let both = deal(vec![vec![1, 2], vec![1, 2]], |prompt| prompt);
+        assert_eq!((both.train.len(), both.held_out.len()), (2, 2));
+    }
+}
