@@ -6,7 +6,6 @@
 //! Without the feature `train` there are no gradients: what an engine of the page needs.
 
 pub mod bundle;
-pub mod feedback;
 mod first_order;
 #[cfg(feature = "train")]
 pub mod learn;
@@ -19,3 +18,5 @@ pub mod reward;
 pub mod rollout;
 pub mod task;
 pub mod text;
+
+pub use kudos_feedback as feedback;

@@ -187,7 +187,7 @@ pub struct Agreement {
     pub judgements: usize,
     /// Mean over items of the share of rater pairs that said the same.
     pub agreement: f64,
-    /// Krippendorff's alpha for nominal values: 1 is full agreement, 0 is that of chance; none where
+    /// Krippendorff's alpha, ordinal for stars and nominal for the rest: 1 is full agreement, 0 is that of chance; none where
     /// everybody always said the same.
     pub alpha: Option<f64>,
 }

@@ -85,6 +85,7 @@ mod tests {
 
     use super::super::{RewardSpec, reward};
     use super::*;
+    use crate::task::Prompt;
 
     fn mix(parts: &[(&str, f64)]) -> Result<Mix, RewardError> {
         let build =

@@ -182,6 +182,7 @@ mod tests {
     use serde_json::Map;
 
     use super::*;
+    use crate::task::Prompt;
 
     /// What a policy wrote before its tokens ran out.
     fn cut_off(text: &str, judge: impl FnOnce(Completion<'_>) -> Option<f32>) -> f32 {

@@ -155,6 +155,7 @@ mod tests {
     use serde_json::Map;
 
     use super::*;
+    use crate::task::Prompt;
 
     fn check(reward: &dyn Reward, text: &str, references: &[&str], expected: f32) {
         let references: Vec<String> = references.iter().map(|&text| text.to_owned()).collect();

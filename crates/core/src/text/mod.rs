@@ -7,7 +7,6 @@ pub mod chat;
 pub mod chrf;
 mod classes;
 pub mod corpus;
-pub mod edit_distance;
 mod jinja;
 pub mod ngram;
 pub mod porter;
@@ -16,4 +15,5 @@ pub mod surface;
 pub mod tokenize;
 pub mod triples;
 
+pub use kudos_feedback::edit_distance;
 pub use kudos_tokenizer::{self as tokenizer, stream};

@@ -151,3 +151,19 @@ fn other_prompts_policies_kinds_and_equal_texts_are_no_common_item() {
     let same = [pair("a", PairChoice::Left, [5, 5]), pair("b", PairChoice::Right, [5, 5])];
     assert!(tallied(&same).agreement.is_empty());
 }
+
+#[test]
+fn stars_that_differ_little_disagree_little() {
+    let alpha = |stars: [[u8; 2]; 3]| {
+        let ratings = stars.iter().enumerate().flat_map(|(item, values)| {
+            ["a", "b"].into_iter().zip(values).map(move |(rater, value)| Rating {
+                samples: vec![sample("text", item as u32)],
+                ..one(rater, Verdict::Stars(*value))
+            })
+        });
+        let ratings: Vec<Rating> = ratings.collect();
+        tallied(&ratings).agreement["stars"].alpha.unwrap()
+    };
+    let (near, far) = (alpha([[4, 5], [1, 1], [3, 3]]), alpha([[1, 5], [1, 1], [3, 3]]));
+    assert!(near > far, "{near} {far}");
+}

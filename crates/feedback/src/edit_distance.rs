@@ -5,7 +5,7 @@
 /// The fewest insertions, deletions and replacements of characters that turn one text into the other.
 ///
 /// ```
-/// use kudos_core::text::edit_distance::edit_distance;
+/// use kudos_feedback::edit_distance::edit_distance;
 /// assert_eq!(edit_distance("kitten", "sitting"), 3);
 /// ```
 pub fn edit_distance(one: &str, other: &str) -> usize {
@@ -17,7 +17,7 @@ pub fn edit_distance(one: &str, other: &str) -> usize {
 /// The edit distance over the length of the longer text: 0 where nothing changed, 1 where everything did.
 ///
 /// ```
-/// use kudos_core::text::edit_distance::character_change;
+/// use kudos_feedback::edit_distance::character_change;
 /// assert_eq!(character_change("a cat", "a hat"), 0.2);
 /// assert_eq!(character_change("", ""), 0.0);
 /// ```

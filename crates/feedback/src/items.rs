@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 
 use kudos_schema::{Agreement, PairChoice, Rating, Thumb, Verdict};
 
-use super::agreement::agreement;
+use crate::agreement::{agreement, agreement_of_counts};
+use crate::alpha::Scale;
+
+/// The kind of verdict whose values have an order.
+const STARS: &str = "stars";
 
 /// What makes two ratings be of the same item.
 type ItemKey<'a> = (&'static str, &'a [u32], Vec<Written<'a>>);
@@ -42,8 +46,25 @@ pub fn agreement_by_kind(ratings: &[&Rating]) -> BTreeMap<String, Agreement> {
     for ((kind, ..), raters) in items {
         kinds.entry(kind).or_default().push(raters.into_values().collect());
     }
-    let agreed = kinds.into_iter();
-    agreed.filter_map(|(kind, items)| Some((kind.to_owned(), agreement(&items)?))).collect()
+    let agreed = kinds.into_iter().filter_map(|(kind, items)| {
+        let found = if kind == STARS { agreement_of_stars(&items) } else { agreement(&items) };
+        Some((kind.to_owned(), found?))
+    });
+    agreed.collect()
+}
+
+/// Four stars are nearer to five than to one.
+fn agreement_of_stars(items: &[Vec<Judgement>]) -> Option<Agreement> {
+    const VALUES: [f64; 5] = [1.0, 2.0, 3.0, 4.0, 5.0];
+    let mut counts = vec![0; items.len() * VALUES.len()];
+    for (item, row) in items.iter().zip(counts.chunks_mut(VALUES.len())) {
+        for judgement in item {
+            if let Judgement::Stars(stars) = judgement {
+                row[usize::from(*stars) - 1] += 1;
+            }
+        }
+    }
+    agreement_of_counts(&counts, &VALUES, Scale::Ordinal)
 }
 
 fn key<'a>(kind: &'static str, rating: &'a Rating) -> ItemKey<'a> {
@@ -74,7 +95,7 @@ fn judgement(rating: &Rating) -> Option<(&'static str, Judgement)> {
         }
         Verdict::Thumbs(Thumb::Up) => Some(("thumbs", Judgement::Up)),
         Verdict::Thumbs(Thumb::Down) => Some(("thumbs", Judgement::Down)),
-        Verdict::Stars(value) => Some(("stars", Judgement::Stars(value))),
+        Verdict::Stars(value) => Some((STARS, Judgement::Stars(value))),
         Verdict::Edit(_) | Verdict::Report => None,
     }
 }

@@ -6,7 +6,7 @@
 use kudos_schema::Estimate;
 
 /// The 97.5th percentile of the normal law.
-const Z: f64 = 1.959_963_984_540_054;
+pub(crate) const Z: f64 = 1.959_963_984_540_054;
 
 /// The share of `counted` among `all` with its 95 % interval; none of nothing.
 ///
@@ -14,7 +14,7 @@ const Z: f64 = 1.959_963_984_540_054;
 /// If more are counted than there are.
 ///
 /// ```
-/// let share = kudos_core::feedback::wilson(8, 10).expect("ten are something");
+/// let share = kudos_feedback::wilson(8, 10).expect("ten are something");
 /// assert_eq!((share.mean * 10.0).round(), 8.0);
 /// assert!(share.low < 0.8 && 0.8 < share.high);
 /// ```

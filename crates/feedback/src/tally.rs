@@ -6,9 +6,9 @@ use kudos_schema::{
     Estimate, FeedbackStats, PairChoice, PolicyStats, Rating, Thumb, Verdict, VerdictStats,
 };
 
-use super::interval::wilson;
-use super::items::agreement_by_kind;
-use crate::text::edit_distance::character_change;
+use crate::edit_distance::character_change;
+use crate::interval::wilson;
+use crate::items::agreement_by_kind;
 
 /// Version of [`FeedbackStats`].
 const VERSION: u32 = 1;

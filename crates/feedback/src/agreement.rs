@@ -1,50 +1,60 @@
-//! How far raters agree: percent agreement and Krippendorff's alpha for nominal values.
+//! How far raters agree: percent agreement and Krippendorff's alpha.
 //!
 //! Percent agreement is high by chance where nearly everybody says the same; alpha takes that out.
-//! Misleads when there are few items, or when values have an order that nominal alpha does not see
-//! (four and five stars are as different as one and five).
-//! Source: Krippendorff 2011, Computing Krippendorff's Alpha-Reliability, sections B and C.
+//! Misleads when there are few items.
+//! Source: Krippendorff 2011, Computing Krippendorff's Alpha-Reliability, sections B to D.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kudos_schema::Agreement;
 
-/// The agreement on items: what each rater said of each. Items that fewer than two judged say nothing
-/// of agreement and are left out; none where no item is left.
+use crate::alpha::{Scale, alpha};
+
+/// The agreement on items: what each rater said of each, as names without order. Items that fewer
+/// than two judged say nothing of agreement and are left out; none where no item is left.
 pub fn agreement<V: Ord>(items: &[Vec<V>]) -> Option<Agreement> {
-    let mut values: BTreeMap<&V, usize> = BTreeMap::new();
-    let (mut count, mut judgements) = (0, 0);
-    // Sum over items of agreeing pairs of raters, each over the item's pairs; and over its raters
-    // but one, as in the diagonal of the matrix of coincidences.
-    let (mut shares, mut coincidences) = (0.0, 0.0);
-    for item in items.iter().filter(|item| item.len() > 1) {
-        let mut own: BTreeMap<&V, usize> = BTreeMap::new();
-        item.iter().for_each(|value| *own.entry(value).or_default() += 1);
-        let (raters, agreeing) = (item.len() as f64, ordered_pairs(own.values()));
-        shares += agreeing / (raters * (raters - 1.0));
-        coincidences += agreeing / (raters - 1.0);
-        count += 1;
-        judgements += item.len();
-        own.into_iter().for_each(|(value, times)| *values.entry(value).or_default() += times);
+    let values: BTreeSet<&V> = items.iter().flatten().collect();
+    let columns: BTreeMap<&V, usize> = values.into_iter().zip(0..).collect();
+    let mut counts = vec![0; items.len() * columns.len()];
+    for (item, row) in items.iter().zip(counts.chunks_mut(columns.len().max(1))) {
+        item.iter().for_each(|value| row[columns[value]] += 1);
     }
-    if count == 0 {
-        return None;
+    agreement_of_counts(&counts, &vec![0.0; columns.len()], Scale::Nominal)
+}
+
+/// The agreement on items of `counts`, how often each was judged to be each of `values`, in ascending
+/// order; alpha is that of `scale`. `[items, values]`
+///
+/// # Panics
+/// If `counts` is no whole number of rows.
+pub fn agreement_of_counts(counts: &[u32], values: &[f64], scale: Scale) -> Option<Agreement> {
+    let (mut items, mut judgements, mut shares) = (0, 0, 0.0);
+    for item in counts.chunks(values.len().max(1)) {
+        let raters: u32 = item.iter().sum();
+        if raters > 1 {
+            shares += ordered_pairs(item) / (f64::from(raters) * f64::from(raters - 1));
+            judgements += raters as usize;
+            items += 1;
+        }
     }
-    let n = judgements as f64;
-    let observed = 1.0 - coincidences / n;
-    let expected = 1.0 - ordered_pairs(values.values()) / (n * (n - 1.0));
-    // One value alone: there was nothing to disagree about.
-    let alpha = (values.len() > 1).then(|| 1.0 - observed / expected);
-    Some(Agreement { items: count, judgements, agreement: shares / count as f64, alpha })
+    (items > 0).then(|| Agreement {
+        items,
+        judgements,
+        agreement: shares / items as f64,
+        alpha: alpha(counts, values, scale),
+    })
 }
 
 /// Ordered pairs of different judgements with the same value.
-fn ordered_pairs<'a>(counts: impl Iterator<Item = &'a usize>) -> f64 {
-    counts.map(|count| (count * (count - 1)) as f64).sum()
+fn ordered_pairs(counts: &[u32]) -> f64 {
+    let pairs = counts.iter().map(|count| f64::from(*count) * (f64::from(*count) - 1.0));
+    pairs.sum()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Scale;
+
     fn check(items: &[&str], agreement: f64, alpha: Option<f64>) {
         let judged: Vec<Vec<char>> = items.iter().map(|item| item.chars().collect()).collect();
         let found = super::agreement(&judged).unwrap();
@@ -92,5 +102,18 @@ mod tests {
         assert_eq!((found.items, found.judgements), (11, 40));
         let alpha = found.alpha.unwrap();
         assert_eq!((alpha * 1000.0).round(), 743.0, "{alpha}");
+    }
+
+    #[test]
+    fn stars_next_to_each_other_agree_more_than_stars_far_apart() {
+        // Items of (1, 2), (2, 1), (5, 5) and of (1, 5), (5, 1), (2, 2).
+        let near = [1, 1, 0, 1, 1, 0, 0, 0, 2];
+        let far = [1, 0, 1, 1, 0, 1, 0, 2, 0];
+        let [near, far] = [near, far].map(|counts| {
+            super::agreement_of_counts(&counts, &[1.0, 2.0, 5.0], Scale::Ordinal).unwrap()
+        });
+        assert_eq!((near.items, near.judgements, near.agreement), (3, 6, 1.0 / 3.0));
+        assert_eq!(near.agreement, far.agreement);
+        assert!(near.alpha > far.alpha);
     }
 }
