@@ -3,12 +3,13 @@
 //! The order in which two completions were shown is taken out, so that raters agree on a text and not
 //! on a side. Each rater counts once an item, with what was said first; edits and reports are no scale.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kudos_schema::{Agreement, PairChoice, Rating, Thumb, Verdict};
 
 use crate::agreement::{agreement, agreement_of_counts};
 use crate::alpha::Scale;
+use crate::dawid_skene::Label;
 
 /// The kind of verdict whose values have an order.
 const STARS: &str = "stars";
@@ -51,6 +52,55 @@ pub fn agreement_by_kind(ratings: &[&Rating]) -> BTreeMap<String, Agreement> {
         Some((kind.to_owned(), found?))
     });
     agreed.collect()
+}
+
+/// What raters said of items that several may have judged, by kind, for [`dawid_skene`](crate::dawid_skene):
+/// raters are numbered as `number` says.
+pub fn labels_by_kind(
+    ratings: &[&Rating],
+    number: &dyn Fn(&str) -> u32,
+) -> BTreeMap<&'static str, Vec<Label>> {
+    let mut items: BTreeMap<ItemKey<'_>, u32> = BTreeMap::new();
+    let mut said: BTreeSet<(u32, u32)> = BTreeSet::new();
+    let mut kinds: BTreeMap<&'static str, Vec<Label>> = BTreeMap::new();
+    for rating in ratings {
+        let Some((kind, judgement)) = judgement(rating) else { continue };
+        let next = items.len() as u32;
+        let item = *items.entry(key(kind, rating)).or_insert(next);
+        let rater = number(&rating.rater);
+        if said.insert((rater, item)) {
+            kinds.entry(kind).or_default().push(Label { rater, item, class: judgement.class() });
+        }
+    }
+    for labels in kinds.values_mut() {
+        number_anew(labels);
+    }
+    kinds
+}
+
+/// Items of one kind from 0 on, without those that a single rater judged: they say nothing of raters.
+fn number_anew(labels: &mut Vec<Label>) {
+    let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
+    labels.iter().for_each(|label| *counts.entry(label.item).or_default() += 1);
+    labels.retain(|label| counts[&label.item] > 1);
+    let mut places: BTreeMap<u32, u32> = BTreeMap::new();
+    for label in labels {
+        let next = places.len() as u32;
+        label.item = *places.entry(label.item).or_insert(next);
+    }
+}
+
+impl Judgement {
+    /// Its place on the scale of its kind.
+    fn class(self) -> u32 {
+        match self {
+            Self::Former | Self::Down => 0,
+            Self::Latter | Self::Up => 1,
+            Self::Tie => 2,
+            Self::BothBad => 3,
+            Self::Stars(value) => u32::from(value) - 1,
+        }
+    }
 }
 
 /// Four stars are nearer to five than to one.

@@ -5,6 +5,7 @@ use kudos_schema::{
 };
 
 use super::*;
+use crate::items::labels_by_kind;
 
 fn sample(text: &str, token: u32) -> Sample {
     Sample {
@@ -166,4 +167,24 @@ fn stars_that_differ_little_disagree_little() {
     };
     let (near, far) = (alpha([[4, 5], [1, 1], [3, 3]]), alpha([[1, 5], [1, 1], [3, 3]]));
     assert!(near > far, "{near} {far}");
+}
+
+#[test]
+fn labels_are_of_items_that_several_judged_whatever_the_side() {
+    let ratings = [
+        pair("a", PairChoice::Left, [5, 6]),
+        pair("b", PairChoice::Right, [6, 5]),
+        pair("b", PairChoice::Tie, [5, 6]),
+        pair("a", PairChoice::Left, [7, 8]),
+        pair("c", PairChoice::Right, [9, 8]),
+        pair("b", PairChoice::Right, [8, 9]),
+        one("a", Verdict::Stars(4)),
+    ];
+    let all: Vec<&Rating> = ratings.iter().collect();
+    let number = |rater: &str| u32::from(rater.as_bytes()[0] - b'a');
+    let kinds = labels_by_kind(&all, &number);
+    let found: Vec<(u32, u32, u32)> =
+        kinds["pair"].iter().map(|label| (label.rater, label.item, label.class)).collect();
+    assert_eq!(found, [(0, 0, 0), (1, 0, 0), (2, 1, 0), (1, 1, 1)]);
+    assert!(kinds["stars"].is_empty());
 }

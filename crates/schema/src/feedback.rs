@@ -210,3 +210,62 @@ impl RaterWeights {
         self.raters.get(rater).map_or(self.others, |weight| weight.mean)
     }
 }
+
+/// `trainer feedback evaluate --json`: what people would have rated another policy, 95 % intervals.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Counterfactual {
+    /// Version of this record.
+    pub version: u32,
+    /// Rated completions.
+    pub n: usize,
+    /// Raters, which are drawn anew for the intervals.
+    pub raters: usize,
+    /// How many equally weighted completions would say as much.
+    pub effective_n: f64,
+    /// Mean weight; below 1 where the rated policy could not have written what the new one writes.
+    pub mean_weight: Estimate,
+    /// What the rated completions earned, from 0 to 1.
+    pub logged: Estimate,
+    /// Inverse propensity score.
+    pub ips: Estimate,
+    /// Self-normalized inverse propensity score.
+    pub snips: Estimate,
+    /// Doubly robust estimate; none without a reward model.
+    pub doubly_robust: Option<Estimate>,
+    /// Whether the data reach as far as the new policy.
+    pub tells: bool,
+}
+
+/// `trainer feedback pull --json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PullReport {
+    /// Version of this record.
+    pub version: u32,
+    /// The collector.
+    pub url: String,
+    /// Ratings taken out again, since people took them back.
+    pub erased: usize,
+    /// What became of the new ones.
+    pub imported: ImportReport,
+}
+
+/// `trainer feedback influence --json`: a step of learning with and without one rater.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InfluenceReport {
+    /// Version of this record.
+    pub version: u32,
+    /// The rater.
+    pub rater: String,
+    /// Their ratings.
+    pub ratings: usize,
+    /// Completions of these that a policy gradient learns from.
+    pub completions: usize,
+    /// Their share of all such completions.
+    pub share: f64,
+    /// Of the angle between both gradients; 1 is no influence on the direction.
+    pub cosine: f64,
+    /// Length of the gradient of all ratings.
+    pub norm_with: f64,
+    /// Length of the gradient without them.
+    pub norm_without: f64,
+}

@@ -1,5 +1,7 @@
 //! The command line as typed. Nothing is checked here beyond its form.
 
+mod feedback;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -7,6 +9,10 @@ use kudos_schema::Sampling;
 
 use crate::bench::Mode;
 use crate::score::ScoreArgs;
+
+pub use feedback::{
+    EvaluateArgs, FeedbackVerb, ImportArgs, InfluenceArgs, PullArgs, RatersArgs, StatsArgs,
+};
 
 /// Reinforcement learning for small language models. Without a verb: the main job, which teaches
 /// the policy that ships with the program to write knowledge-graph triples, in a few minutes.
@@ -251,43 +257,6 @@ pub struct ExportArgs {
     /// A new bundle if it ends in `.kudos`, else a new Hugging Face folder
     #[arg(long, value_name = "PATH")]
     pub output: PathBuf,
-}
-
-/// The verbs of `feedback`.
-#[derive(Debug, Clone, Subcommand)]
-pub enum FeedbackVerb {
-    /// Check ratings that the page exported, and append the sound ones to a file
-    Import(ImportArgs),
-    /// Counts, rates with intervals and agreement of ratings
-    Stats(StatsArgs),
-}
-
-/// Settings of `feedback import`.
-#[derive(Debug, Clone, Args)]
-pub struct ImportArgs {
-    /// Exports of the page: JSON Lines of ratings
-    #[arg(value_name = "FILE", required = true)]
-    pub files: Vec<PathBuf>,
-    /// Bundle of a policy that was rated, beside the shipped one; may be given several times
-    #[arg(long = "bundle", value_name = "FILE")]
-    pub bundles: Vec<PathBuf>,
-    /// What accepted ratings are appended to
-    #[arg(long, value_name = "FILE", default_value = "ratings.jsonl")]
-    pub output: PathBuf,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Settings of `feedback stats`.
-#[derive(Debug, Clone, Args)]
-pub struct StatsArgs {
-    /// JSON Lines of ratings, as `feedback import` keeps them
-    #[arg(value_name = "FILE", required = true)]
-    pub files: Vec<PathBuf>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Settings of `bench`.

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use kudos_core::bundle::sha256;
-use kudos_schema::{ImportReport, Rating, UncheckedCause};
+use kudos_schema::{Check, CheckOutcome, ImportReport, Rating, UncheckedCause};
 
 use super::check::{Checked, check};
 use super::lines::{Line, Refused, lines_of, read};
@@ -29,23 +29,11 @@ const VERSION: u32 = 1;
 /// Usage errors: a file cannot be read, or no line of any is a rating; or the output cannot be written.
 pub(super) fn run(args: &ImportArgs) -> Result<()> {
     let lines = read(&args.files)?;
-    let mut import = Import {
-        policies: Policies::read(&args.bundles)?,
-        collection: Collection::read(&args.output)?,
-        report: ImportReport {
-            version: VERSION,
-            output: args.output.display().to_string(),
-            lines: lines.len(),
-            ..ImportReport::default()
-        },
-    };
+    let mut import = Import::open(&args.output, &args.bundles)?;
     for line in lines {
-        import.take(line)?;
+        import.take_line(line)?;
     }
-    let Import { collection, report, .. } = import;
-    if report.accepted > 0 {
-        write_file(&args.output, &collection.bytes)?;
-    }
+    let report = import.write()?;
     output::result(&match args.json {
         true => serde_json::to_string(&report)?,
         false => table::import(&report),
@@ -60,10 +48,20 @@ pub(super) fn run(args: &ImportArgs) -> Result<()> {
 }
 
 /// An import under way.
-struct Import {
+pub(super) struct Import {
     policies: Policies,
     collection: Collection,
     report: ImportReport,
+    output: PathBuf,
+    is_changed: bool,
+}
+
+/// What became of a line.
+pub(super) struct Taken {
+    /// The rating's id, if it is one.
+    pub(super) id: Option<String>,
+    /// What was found, if it was not there before.
+    pub(super) check: Option<Check>,
 }
 
 /// What is accepted so far.
@@ -75,20 +73,73 @@ struct Collection {
 }
 
 impl Import {
-    fn take(&mut self, line: Line) -> Result<()> {
+    /// Reads what is there, and the policies.
+    ///
+    /// # Errors
+    /// Usage errors that name the file.
+    pub(super) fn open(output: &Path, bundles: &[PathBuf]) -> Result<Self> {
+        Ok(Self {
+            policies: Policies::read(bundles)?,
+            collection: Collection::read(output)?,
+            report: ImportReport {
+                version: VERSION,
+                output: output.display().to_string(),
+                ..ImportReport::default()
+            },
+            output: output.to_owned(),
+            is_changed: false,
+        })
+    }
+
+    /// Writes what was accepted, and says what became of all lines.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    pub(super) fn write(self) -> Result<ImportReport> {
+        if self.is_changed {
+            write_file(&self.output, &self.collection.bytes)?;
+        }
+        Ok(self.report)
+    }
+
+    /// Takes the ratings of these ids out again; how many there were.
+    pub(super) fn erase(&mut self, ids: &[String]) -> usize {
+        let erased = self.collection.erase(ids);
+        self.is_changed |= erased > 0;
+        erased
+    }
+
+    /// Checks a line and keeps it if it is sound and new.
+    ///
+    /// # Errors
+    /// Usage errors: a bundle holds no policy that can be used.
+    pub(super) fn take_line(&mut self, line: Line) -> Result<Taken> {
+        self.report.lines += 1;
+        let id = line.rating.as_ref().ok().map(|rating| rating.id.clone());
         let checked = match &line.rating {
             Err(refused) => Err(refused.clone()),
-            Ok(rating) if self.is_duplicate(rating) => return Ok(()),
+            Ok(rating) if self.is_duplicate(rating) => return Ok(Taken { id, check: None }),
             Ok(rating) => self.against_policy(rating)?,
         };
-        match (checked, line.rating) {
-            (Ok(unchecked), Ok(rating)) => self.accept(&rating, unchecked),
+        let found = |outcome, cause: Option<&str>| {
+            id.clone().map(|id| Check { rating: id, outcome, cause: cause.map(str::to_owned) })
+        };
+        let check = match (checked, line.rating) {
+            (Ok(unchecked), Ok(rating)) => {
+                self.accept(&rating, unchecked);
+                match unchecked {
+                    None => found(CheckOutcome::Pass, None),
+                    Some(cause) => found(CheckOutcome::Unchecked, Some(cause.name())),
+                }
+            }
             (Err(refused), _) | (_, Err(refused)) => {
+                let check = found(CheckOutcome::Fail, Some(refused.cause.name()));
                 *self.report.refused.entry(refused.cause).or_default() += 1;
                 self.report.refusals.push(refused.at(&line.file, line.number));
+                check
             }
-        }
-        Ok(())
+        };
+        Ok(Taken { id, check })
     }
 
     fn is_duplicate(&mut self, rating: &Rating) -> bool {
@@ -129,6 +180,7 @@ impl Import {
 
     fn accept(&mut self, rating: &Rating, unchecked: Option<UncheckedCause>) {
         self.report.accepted += 1;
+        self.is_changed = true;
         match unchecked {
             None => self.report.verified += 1,
             Some(cause) => *self.report.unchecked.entry(cause).or_default() += 1,
@@ -162,6 +214,19 @@ impl Collection {
             hashes.entry(rating.id.clone()).or_insert_with(|| hash(&text(&rating)));
         }
         Ok(Self { bytes, hashes })
+    }
+
+    fn erase(&mut self, ids: &[String]) -> usize {
+        let known = ids.iter().filter(|id| self.hashes.remove(*id).is_some()).count();
+        if known > 0 {
+            let gone = |line: &[u8]| {
+                let id = serde_json::from_slice::<serde_json::Value>(line);
+                id.is_ok_and(|rating| ids.iter().any(|id| rating["id"] == **id))
+            };
+            let lines = self.bytes.split_inclusive(|byte| *byte == b'\n');
+            self.bytes = lines.filter(|line| !gone(line)).flatten().copied().collect();
+        }
+        known
     }
 
     fn append(&mut self, rating: &Rating) {

@@ -66,6 +66,11 @@ pub(crate) fn lines_of(path: &Path, bytes: &[u8]) -> impl Iterator<Item = Line> 
     })
 }
 
+/// A single line of something that is no file.
+pub(crate) fn parse_line(from: &str, line: &[u8]) -> Line {
+    Line { file: from.to_owned(), number: 0, rating: parse(line.trim_ascii()) }
+}
+
 fn parse(line: &[u8]) -> Result<Rating, Refused> {
     let rating: Rating = serde_json::from_slice(line).map_err(|error| match error.classify() {
         Category::Data => no_record(line, &error),

@@ -1,12 +1,17 @@
 //! `trainer feedback`: what people said of a policy, checked, collected and counted.
 //!
-//! `import` takes exports of the page and keeps what is a rating and true to its policy; `stats` counts.
-//! Leaves out: learning from it.
+//! `import` takes exports of the page, `pull` those of a collector; both keep what is a rating and true to
+//! its policy. `stats` counts, `evaluate` judges another policy by it, `raters` and `influence` judge who
+//! said it. Leaves out: learning from it.
 
 mod check;
+mod counterfactual;
 mod import;
+mod influence;
 pub(crate) mod lines;
 mod policies;
+mod pull;
+mod raters;
 mod recompute;
 mod stats;
 mod table;
@@ -23,5 +28,9 @@ pub fn run(verb: &FeedbackVerb) -> Result<()> {
     match verb {
         FeedbackVerb::Import(args) => import::run(args),
         FeedbackVerb::Stats(args) => stats::run(args),
+        FeedbackVerb::Evaluate(args) => counterfactual::run(args),
+        FeedbackVerb::Raters(args) => raters::run(args),
+        FeedbackVerb::Pull(args) => pull::run(args),
+        FeedbackVerb::Influence(args) => influence::run(args),
     }
 }

@@ -1,0 +1,199 @@
+//! `trainer feedback raters`: how far to trust each rater, as weights that training takes.
+//!
+//! Three sources, as far as there are any: items that several raters judged (Dawid-Skene), items that test
+//! raters, as a collector counted them, and agreement with a reward model. The reliabilities of a rater
+//! are averaged by the judgements behind each, then shrunk towards the mean of all raters.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use kudos_core::feedback::{Reliability, Tested, dawid_skene, labels_by_kind, weights, wilson};
+use kudos_core::task::Prompt;
+use kudos_schema::{Estimate, RaterList, RaterWeights, Rating};
+
+use crate::args::RatersArgs;
+use crate::rated::said::{self, Heard};
+use crate::recipe::FeedbackRecipe;
+use crate::reward_model::RewardModel;
+use crate::store::write_file;
+use crate::usage::usage;
+use crate::{open_device, output};
+
+/// Version of [`RaterWeights`].
+const VERSION: u32 = 1;
+/// Raters shown in the table.
+const SHOWN: usize = 20;
+/// How often guessing is right: between two, or good and bad.
+const CHANCE: f64 = 0.5;
+
+/// What is known of raters, by their numbers.
+struct Known {
+    sources: Vec<Vec<Reliability>>,
+}
+
+/// Reads, weighs, writes and prints.
+///
+/// # Errors
+/// Usage errors that name the file; a failing device.
+pub(super) fn run(args: &RatersArgs) -> Result<()> {
+    let ratings = FeedbackRecipe { ratings: args.files.clone(), ..FeedbackRecipe::default() };
+    let heard = said::read(&ratings)?;
+    let ratings: Vec<&Rating> = heard.iter().map(|heard| &heard.rating).collect();
+    let names: BTreeMap<&str, usize> = {
+        let names = ratings.iter().map(|rating| rating.rater.as_str());
+        let names: std::collections::BTreeSet<&str> = names.collect();
+        names.into_iter().zip(0..).collect()
+    };
+    if names.is_empty() {
+        return Err(usage("there is no rating: give JSON Lines that `feedback import` kept"));
+    }
+    let mut known = Known { sources: vec![Vec::new(); names.len()] };
+    known.by_each_other(&ratings, &names);
+    if let Some(path) = &args.tested {
+        known.by_tests(path, &names)?;
+    }
+    if let Some(folder) = &args.reward {
+        let selected = open_device::open(&args.device)?;
+        known.by_model(&heard, &RewardModel::read(folder, &selected.device)?, &names)?;
+    }
+    let reliabilities: Vec<Reliability> = known.sources.iter().map(|all| pooled(all)).collect();
+    // The last one is somebody of whom nothing is known.
+    let weights = weights(&[reliabilities.as_slice(), &[Reliability::UNKNOWN]].concat());
+    let raters = names.keys().map(|name| (*name).to_owned()).zip(weights.iter().copied());
+    let report = RaterWeights {
+        version: VERSION,
+        others: weights[names.len()].mean,
+        raters: raters.collect(),
+    };
+    let json = serde_json::to_string_pretty(&report)? + "\n";
+    write_file(&args.output, json.as_bytes())?;
+    output::result(&if args.json {
+        serde_json::to_string(&report)?
+    } else {
+        table(&report, &reliabilities, &args.output)
+    });
+    Ok(())
+}
+
+impl Known {
+    /// From items that several judged.
+    fn by_each_other(&mut self, ratings: &[&Rating], names: &BTreeMap<&str, usize>) {
+        let number = |rater: &str| names[rater] as u32;
+        for labels in labels_by_kind(ratings, &number).into_values() {
+            if labels.is_empty() {
+                continue;
+            }
+            let model = dawid_skene(&labels);
+            let mut counts = vec![0; self.sources.len()];
+            labels.iter().for_each(|label| counts[label.rater as usize] += 1);
+            for (rater, judgements) in counts.into_iter().enumerate() {
+                if judgements > 0 {
+                    let value = model.reliability(rater);
+                    self.sources[rater].push(Reliability { value, judgements });
+                }
+            }
+        }
+    }
+
+    /// From gold and repeated items.
+    fn by_tests(&mut self, path: &Path, names: &BTreeMap<&str, usize>) -> Result<()> {
+        let name = path.display();
+        let remedy = "give what the collector answers at /v1/raters";
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| usage(format!("--tested {name}: {error}; {remedy}")))?;
+        let list: RaterList = serde_json::from_str(&text)
+            .map_err(|error| usage(format!("--tested {name}: {error}; {remedy}")))?;
+        for tally in list.raters {
+            let Some(rater) = names.get(tally.rater.as_str()) else { continue };
+            let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+            let tested = Tested {
+                gold: count(tally.gold),
+                gold_right: count(tally.gold_right),
+                repeats: count(tally.repeats),
+                repeats_same: count(tally.repeats_same),
+            };
+            self.sources[*rater].push(tested.reliability(CHANCE));
+        }
+        Ok(())
+    }
+
+    /// From choices that a reward model would have made, or not.
+    fn by_model(
+        &mut self,
+        heard: &[Heard],
+        model: &RewardModel,
+        names: &BTreeMap<&str, usize>,
+    ) -> Result<()> {
+        let decided: Vec<(&Rating, f64)> = heard
+            .iter()
+            .filter_map(|heard| Some((&heard.rating, heard.rating.comparison()?.share)))
+            .filter(|(_, share)| *share != 0.5)
+            .collect();
+        let asked: Vec<Prompt> = decided.iter().map(|(rating, _)| prompt(rating)).collect();
+        let texts = decided.iter().zip(&asked).flat_map(|((rating, _), prompt)| {
+            rating.samples.iter().map(move |sample| (prompt, sample.text.as_str()))
+        });
+        let judged = model.judge(&texts.collect::<Vec<_>>())?;
+        let mut counts = vec![(0, 0); self.sources.len()];
+        for ((rating, share), two) in decided.iter().zip(judged.chunks(2)) {
+            let count = &mut counts[names[rating.rater.as_str()]];
+            count.0 += usize::from((two[0].reward > two[1].reward) == (*share > 0.5));
+            count.1 += 1;
+        }
+        for (sources, (agreed, all)) in self.sources.iter_mut().zip(counts) {
+            if let Some(share) = wilson(agreed, all) {
+                let known = |share: f64| (share - CHANCE) / (1.0 - CHANCE);
+                let Estimate { mean, low, high } = share;
+                let value = Estimate { mean: known(mean), low: known(low), high: known(high) };
+                sources.push(Reliability { value, judgements: all });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn prompt(rating: &Rating) -> Prompt {
+    match rating.prompt.messages.as_slice() {
+        [] => Prompt::Text(rating.prompt.text.clone()),
+        messages => Prompt::Messages(messages.to_vec()),
+    }
+}
+
+/// The mean of what sources say, by their judgements; the interval likewise, as if they said the same.
+fn pooled(sources: &[Reliability]) -> Reliability {
+    let judgements: usize = sources.iter().map(|source| source.judgements).sum();
+    if judgements == 0 {
+        return Reliability::UNKNOWN;
+    }
+    let mean = |of: fn(&Estimate) -> f64| {
+        let parts = sources.iter().map(|source| source.judgements as f64 * of(&source.value));
+        parts.sum::<f64>() / judgements as f64
+    };
+    let value = Estimate { mean: mean(|e| e.mean), low: mean(|e| e.low), high: mean(|e| e.high) };
+    Reliability { value, judgements }
+}
+
+fn table(report: &RaterWeights, reliabilities: &[Reliability], output: &Path) -> String {
+    let mut rows: Vec<(&String, &Estimate, &Reliability)> = report
+        .raters
+        .iter()
+        .zip(reliabilities)
+        .map(|((name, weight), reliability)| (name, weight, reliability))
+        .collect();
+    rows.sort_by(|a, b| a.1.mean.total_cmp(&b.1.mean));
+    let mut lines = vec![format!("{:36}  weight                judgements behind it", "rater")];
+    lines.extend(rows.iter().take(SHOWN).map(|(name, weight, reliability)| {
+        let Estimate { mean, low, high } = weight;
+        format!("{name:36}  {mean:.3} [{low:.3}, {high:.3}]  {}", reliability.judgements)
+    }));
+    if rows.len() > SHOWN {
+        lines.push(format!("and {} more, each with a larger weight", rows.len() - SHOWN));
+    }
+    lines.push(format!(
+        "anybody else: {:.3}; the weights are in {}",
+        report.others,
+        output.display()
+    ));
+    lines.join("\n")
+}
