@@ -269,3 +269,14 @@ pub struct InfluenceReport {
     /// Length of the gradient without them.
     pub norm_without: f64,
 }
+
+/// A line of `trainer judge`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JudgedRow {
+    /// The row: file and line.
+    pub id: String,
+    /// 0 is the mean of what the model was trained on, 1 its standard deviation.
+    pub reward: f64,
+    /// Standard deviation over the model's members.
+    pub uncertainty: f64,
+}

@@ -33,8 +33,8 @@ pub use engine::{
 };
 pub use export::{ExportShape, export_rows};
 pub use feedback::{
-    Agreement, Counterfactual, FeedbackStats, ImportReport, InfluenceReport, PolicyStats,
-    PullReport, RaterWeights, Refusal, RefusalCause, UncheckedCause, VerdictStats,
+    Agreement, Counterfactual, FeedbackStats, ImportReport, InfluenceReport, JudgedRow,
+    PolicyStats, PullReport, RaterWeights, Refusal, RefusalCause, UncheckedCause, VerdictStats,
 };
 pub use hexadecimal::hexadecimal;
 pub use judged::Comparison;

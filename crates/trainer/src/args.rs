@@ -11,7 +11,8 @@ use crate::bench::Mode;
 use crate::score::ScoreArgs;
 
 pub use feedback::{
-    EvaluateArgs, FeedbackVerb, ImportArgs, InfluenceArgs, PullArgs, RatersArgs, StatsArgs,
+    EvaluateArgs, FeedbackVerb, ImportArgs, InfluenceArgs, JudgeArgs, PullArgs, RatersArgs,
+    StatsArgs, UncertaintyArgs,
 };
 
 /// Reinforcement learning for small language models. Without a verb: the main job, which teaches
@@ -46,6 +47,8 @@ pub enum Verb {
     Reward(RunArgs),
     /// Measure a policy on held-out items
     Eval(EvalArgs),
+    /// What a reward model says of texts, a line of JSON each
+    Judge(JudgeArgs),
     /// Let a policy write
     Sample(SampleArgs),
     /// Score texts against references

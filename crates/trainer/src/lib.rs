@@ -55,6 +55,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Some(Verb::Kto(args)) => train(args, Some(Stage::Kto)),
         Some(Verb::Reward(args)) => train(args, Some(Stage::Reward)),
         Some(Verb::Eval(args)) => evaluate::run(args),
+        Some(Verb::Judge(args)) => reward_model::judge(args),
         Some(Verb::Sample(args)) => sample::run(args),
         Some(Verb::Export(args)) => export::run(args),
         Some(Verb::Feedback(verb)) => feedback::run(verb),

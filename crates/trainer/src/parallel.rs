@@ -107,10 +107,15 @@ impl Workers {
         texts: &[&[u32]],
         micro_batch_size: usize,
     ) -> Result<Vec<f64>> {
-        let parts = self.cut(texts);
+        let order = by_length(texts);
+        let sorted: Vec<&[u32]> = order.iter().map(|place| texts[*place]).collect();
+        let parts = self.cut(&sorted);
         let scored = run(&parts, |(_, part)| block_on(scores(model, part, micro_batch_size)));
         let scored: Result<Vec<_>, String> = scored.into_iter().collect();
-        Ok(scored.map_err(anyhow::Error::msg)?.concat().into_iter().map(f64::from).collect())
+        let mut all = vec![0.0; texts.len()];
+        let scored = scored.map_err(anyhow::Error::msg)?.concat();
+        order.into_iter().zip(scored).for_each(|(place, score)| all[place] = f64::from(score));
+        Ok(all)
     }
 
     /// The gradient of a loss that has these slopes by the texts' scores; see [`Self::learn`].
@@ -121,22 +126,34 @@ impl Workers {
         slopes: &[f64],
         micro_batch_size: usize,
     ) -> Gradients {
-        let workers = if model.trunk.config().dropout > 0.0 { Self(1) } else { self };
+        let workers = if model.trunk.config().dropout > 0.0 { 1 } else { self.0 };
         let device = model.trunk.device();
-        let parts = workers.cut(texts).into_iter();
-        let work: Vec<_> = parts
-            .map(|(first, part)| {
-                (model.clone().fork(&device), part, &slopes[first..][..part.len()])
+        // Interleaved, as in `learn`.
+        let order = by_length(texts);
+        let work: Vec<_> = (0..workers.min(texts.len()))
+            .map(|worker| {
+                let own = order.iter().skip(worker).step_by(workers);
+                let own = own.map(|place| (texts[*place], slopes[*place]));
+                let (texts, slopes): (Vec<&[u32]>, Vec<f64>) = own.unzip();
+                (model.clone().fork(&device), texts, slopes)
             })
             .collect();
-        let gradients =
-            run(&work, |(model, part, slopes)| learn_scores(model, part, slopes, micro_batch_size));
+        let gradients = run(&work, |(model, texts, slopes)| {
+            learn_scores(model, texts, slopes, micro_batch_size)
+        });
         let sum = gradients.into_iter().reduce(|mut sum, part| {
             sum.add(part);
             sum
         });
         sum.expect("a batch has texts")
     }
+}
+
+/// The places of texts, shortest first, so that micro-batches are padded little.
+fn by_length(texts: &[&[u32]]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..texts.len()).collect();
+    order.sort_by_key(|place| texts[*place].len());
+    order
 }
 
 /// Whether tensors of `device` live in main memory.

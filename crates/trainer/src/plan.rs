@@ -97,10 +97,7 @@ impl Plan {
 /// `runs/TASK-SEED`, or the first free number after it.
 fn default_output(recipe: &Recipe, args: &RunArgs) -> PathBuf {
     let name = recipe.data.tasks.first().map_or("dataset", String::as_str);
-    let stage = match recipe.stage {
-        Stage::Reinforce => name,
-        stage => stage.name(),
-    };
+    let stage = if recipe.stage == Stage::Reinforce { name } else { recipe.stage.name() };
     let base = format!("runs/{stage}-{}", recipe.seed);
     let first = PathBuf::from(&base);
     if args.resume || !first.exists() {

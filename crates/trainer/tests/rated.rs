@@ -163,10 +163,8 @@ fn wins(old: &Policy, new: &Policy) -> (usize, usize) {
         rollout.completions.iter().map(|ids| policy.tokenizer.decode(ids)).collect()
     };
     let pairs = texts(old, 11).into_iter().zip(texts(new, 12));
-    let decided = pairs.filter_map(|(old, new)| match vowels(&new).cmp(&vowels(&old)) {
-        std::cmp::Ordering::Equal => None,
-        order => Some(order == std::cmp::Ordering::Greater),
-    });
+    let counted = pairs.map(|(old, new)| (vowels(&old), vowels(&new)));
+    let decided = counted.filter(|(old, new)| old != new).map(|(old, new)| new > old);
     let decided: Vec<bool> = decided.collect();
     (decided.iter().filter(|won| **won).count(), decided.len())
 }

@@ -96,16 +96,16 @@ fn slope(first: usize, second: usize) -> [f64; 12] {
 /// The gradient of the expected advantage over what the behavior could have written, by enumeration.
 fn exact(kept: usize) -> [f64; 12] {
     let mut sum = [0.0; 12];
-    for first in 0..3 {
-        for second in 0..3 {
-            let rows = [(0, first), (first + 1, second)];
-            let of = |table: Table, kept: usize| {
-                rows.map(|(row, token)| softmax(table[row], kept)[token]).iter().product::<f64>()
-            };
-            if of(BEHAVIOR, kept) > 0.0 {
-                let share = of(CURRENT, 3) * ADVANTAGE[first][second];
-                sum.iter_mut().zip(slope(first, second)).for_each(|(sum, s)| *sum += share * s);
-            }
+    let all = ADVANTAGE.iter().enumerate();
+    let all = all.flat_map(|(first, row)| (0..3).map(move |second| (first, second, row[second])));
+    for (first, second, advantage) in all {
+        let rows = [(0, first), (first + 1, second)];
+        let of = |table: Table, kept: usize| {
+            rows.map(|(row, token)| softmax(table[row], kept)[token]).iter().product::<f64>()
+        };
+        if of(BEHAVIOR, kept) > 0.0 {
+            let share = of(CURRENT, 3) * advantage;
+            sum.iter_mut().zip(slope(first, second)).for_each(|(sum, s)| *sum += share * s);
         }
     }
     sum

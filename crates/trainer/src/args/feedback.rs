@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::DeviceArgs;
+use super::{DeviceArgs, SamplingArgs};
 
 /// The verbs of `feedback`.
 #[derive(Debug, Clone, Subcommand)]
@@ -21,6 +21,8 @@ pub enum FeedbackVerb {
     Pull(PullArgs),
     /// What a training step would be without one rater
     Influence(InfluenceArgs),
+    /// About which prompts reward models disagree, for the collector to ask about
+    Uncertainty(UncertaintyArgs),
 }
 
 /// Settings of `feedback evaluate`.
@@ -135,4 +137,50 @@ pub struct StatsArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// Settings of `feedback uncertainty`.
+#[derive(Debug, Clone, Args)]
+pub struct UncertaintyArgs {
+    /// Folder of a reward model of several members
+    #[arg(long, value_name = "DIR")]
+    pub reward: PathBuf,
+    /// The policy that writes: a folder or a bundle; the shipped one if left out
+    #[arg(long, value_name = "PATH")]
+    pub policy: Option<PathBuf>,
+    /// Built-in task whose prompts are asked
+    #[arg(long)]
+    pub task: Option<String>,
+    /// JSON Lines file of prompts instead
+    #[arg(long, value_name = "FILE")]
+    pub dataset: Option<PathBuf>,
+    /// Ask about at most this many prompts; 0 is all
+    #[arg(long, default_value_t = 0)]
+    pub items: usize,
+    /// How completions are drawn
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Where the values go, for the collector's /v1/queries/uncertainty
+    #[arg(long, value_name = "FILE", default_value = "uncertainty.jsonl")]
+    pub output: PathBuf,
+    /// Where to run
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+/// Settings of `judge`.
+#[derive(Debug, Clone, Args)]
+pub struct JudgeArgs {
+    /// Folder of a reward model
+    #[arg(long, value_name = "DIR")]
+    pub reward: PathBuf,
+    /// JSON Lines file of texts, or of prompts with completions
+    #[arg(long, value_name = "FILE")]
+    pub dataset: PathBuf,
+    /// Where to run
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }

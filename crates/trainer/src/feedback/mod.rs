@@ -19,6 +19,7 @@ mod table;
 use anyhow::Result;
 
 use crate::args::FeedbackVerb;
+use crate::reward_model;
 
 /// Does what was asked.
 ///
@@ -32,5 +33,6 @@ pub fn run(verb: &FeedbackVerb) -> Result<()> {
         FeedbackVerb::Raters(args) => raters::run(args),
         FeedbackVerb::Pull(args) => pull::run(args),
         FeedbackVerb::Influence(args) => influence::run(args),
+        FeedbackVerb::Uncertainty(args) => reward_model::uncertainty(args),
     }
 }

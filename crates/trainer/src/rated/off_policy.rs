@@ -121,10 +121,10 @@ impl Method for OffPolicy {
         let enough = weighed.report.effective_share >= self.importance.min_effective_share
             && weighed.report.effective_share > 0.0;
         let value = self_normalized(&examples, &weighed.factors);
-        let rows = examples.into_iter().zip(current).zip(weighed.factors).zip(weighed.included);
-        let near = rows.filter(|(_, included)| *included).map(|(row, _)| row);
-        let (near, factors): (Vec<(&Rewarded, Vec<f32>)>, Vec<Vec<f32>>) = near.unzip();
-        let (examples, current): (Vec<&Rewarded>, Vec<Vec<f32>>) = near.into_iter().unzip();
+        let near: Vec<usize> = (0..examples.len()).filter(|row| weighed.included[*row]).collect();
+        let examples: Vec<&Rewarded> = near.iter().map(|row| examples[*row]).collect();
+        let current: Vec<Vec<f32>> = near.iter().map(|row| current[*row].clone()).collect();
+        let factors: Vec<Vec<f32>> = near.iter().map(|row| weighed.factors[*row].clone()).collect();
         let tokens = examples.iter().map(|one| one.completion.len()).sum();
         let learned = if enough {
             self.minimize(at, self.experiences(at, &examples, current, &factors)?)

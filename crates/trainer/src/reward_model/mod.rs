@@ -4,6 +4,7 @@
 //! they disagree about is what the verdicts leave open. A tenth of the prompts is held out. A run is
 //! short: it keeps no checkpoints.
 
+mod judge;
 mod model;
 mod outcome;
 mod verdicts;
@@ -18,6 +19,7 @@ use kudos_core::optim::AdamW;
 use kudos_schema::{Estimate, RewardResult};
 use rand::RngExt;
 
+pub use judge::{judge, uncertainty};
 pub use model::{Judged, RewardModel};
 
 use crate::batches::{Purpose, coins, items_of_step};

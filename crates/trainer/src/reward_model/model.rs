@@ -77,6 +77,11 @@ impl RewardModel {
         Self { policy, members, scale: Scale { mean: 0.0, deviation: 1.0 } }
     }
 
+    /// How many scorers it is the mean of.
+    pub fn members(&self) -> usize {
+        self.members.len()
+    }
+
     /// Takes the scale from the scores of texts.
     ///
     /// # Errors

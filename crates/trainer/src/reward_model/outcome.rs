@@ -37,9 +37,9 @@ pub(super) fn report(foretold: &[Foretold], grades: &[(f64, f64)], seed: u64) ->
 }
 
 fn accuracy(decided: &[&Foretold], seed: u64) -> Estimate {
-    let right = |one: &Foretold| match one.probability.total_cmp(&0.5) {
-        std::cmp::Ordering::Equal => 0.5,
-        order => f64::from(u8::from((order == std::cmp::Ordering::Greater) == (one.share > 0.5))),
+    let right = |one: &Foretold| {
+        let (foretold, said) = (one.probability > 0.5, one.share > 0.5);
+        if one.probability == 0.5 { 0.5 } else { f64::from(u8::from(foretold == said)) }
     };
     let of = |places: &[usize]| {
         let sums = places.iter().fold((0.0, 0.0), |(value, all), place| {
