@@ -1,11 +1,22 @@
 //! What the page and the collector say to each other beside ratings.
 
+mod administration;
+mod statistics;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{PolicyId, RatedPrompt, Sample, Sampling};
 
+pub use administration::{
+    Check, CheckOutcome, CheckReceipt, CheckReport, Gold, PoolItem, PoolPrompt, PoolReceipt,
+    PromptUncertainty, QuerySettings, RaterList, RaterTally,
+};
+pub use statistics::{CheckCounts, CollectorStats, Meeting, PolicyTally};
+
 /// The most ratings of one post.
 pub const MAX_BATCH: usize = 100;
+/// The header of an export that holds the cursor to go on from once all of it has come.
+pub const CURSOR_HEADER: &str = "kudos-cursor";
 
 /// The answer to posted ratings: one entry each, in their order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,4 +106,56 @@ pub enum AskedReason {
     Gold,
     /// The same rater was shown it before.
     Repeat,
+}
+
+/// `GET /v1/policies`: what visitors are given, the newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyList {
+    /// The policies.
+    pub policies: Vec<PublishedPolicy>,
+}
+
+/// A policy that the collector knows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishedPolicy {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its bundle.
+    pub sha256: String,
+    /// Length of its bundle.
+    pub bytes: u64,
+    /// One sentence for people.
+    pub summary: String,
+    /// Tasks that it was taught.
+    pub tasks: Vec<String>,
+    /// Whether it is no longer given to visitors; ratings of it are still taken.
+    pub retired: bool,
+}
+
+/// `POST /v1/erase`: a rater takes back everything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EraseRequest {
+    /// The deletion code: the rater's id as the page made it. Neither the database nor an export has it.
+    pub code: String,
+}
+
+/// How many ratings were erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Erased {
+    /// Ratings.
+    pub erased: u64,
+}
+
+/// A line of `GET /v1/erasures`: whoever exported this rating must delete it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Erasure {
+    /// The rating's id.
+    pub rating: String,
+    /// Its place in the order of erasures and ratings, for `since=`.
+    pub cursor: u64,
 }

@@ -13,8 +13,11 @@ pub enum Request {
     Load {
         /// The hash that its bytes must have; none for a file of the visitor's own.
         sha256: Option<String>,
+        /// SHA-256 of the policies that stay; all others go first, to make room.
+        #[serde(default)]
+        keep: Vec<String>,
     },
-    /// Compute the fixed self-test and measure the speed.
+    /// Compute the fixed self-test of the policy loaded last, and measure its speed.
     Probe,
     /// Write a completion.
     Write(WriteRequest),
@@ -24,16 +27,22 @@ pub enum Request {
         id: u64,
     },
     /// The most likely tokens after the first tokens of a completion.
-    Alternatives {
-        /// Names the question; the reply repeats it.
-        id: u64,
-        /// Prompt and tokens so far.
-        token_ids: Vec<u32>,
-        /// The distribution drawn from.
-        sampling: Sampling,
-        /// How many.
-        count: usize,
-    },
+    Alternatives(AlternativesRequest),
+}
+
+/// What to look up and where.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AlternativesRequest {
+    /// Names the question; the reply repeats it.
+    pub id: u64,
+    /// SHA-256 of the policy's bundle.
+    pub policy: String,
+    /// Prompt and tokens so far.
+    pub token_ids: Vec<u32>,
+    /// The distribution drawn from.
+    pub sampling: Sampling,
+    /// How many.
+    pub count: usize,
 }
 
 /// What to write and how.
@@ -41,6 +50,8 @@ pub enum Request {
 pub struct WriteRequest {
     /// Names the completion in replies.
     pub id: u64,
+    /// SHA-256 of the policy's bundle.
+    pub policy: String,
     /// The conversation, its system message first; empty where plain text is continued.
     pub messages: Vec<Message>,
     /// Plain text to continue where there are no messages.

@@ -21,10 +21,14 @@ pub use bundle::{
     pack_bundle, read_manifest,
 };
 pub use collector::{
-    Arm, AskedQuery, AskedReason, MAX_BATCH, Query, Receipt, Received, ReceivedStatus,
+    Arm, AskedQuery, AskedReason, CURSOR_HEADER, Check, CheckCounts, CheckOutcome, CheckReceipt,
+    CheckReport, CollectorStats, EraseRequest, Erased, Erasure, Gold, MAX_BATCH, Meeting,
+    PolicyList, PolicyTally, PoolItem, PoolPrompt, PoolReceipt, PromptUncertainty, PublishedPolicy,
+    Query, QuerySettings, RaterList, RaterTally, Receipt, Received, ReceivedStatus,
 };
 pub use engine::{
-    AdapterInfo, Alternative, Failure, FailureKind, Loaded, Reply, Request, WriteRequest, Written,
+    AdapterInfo, Alternative, AlternativesRequest, Failure, FailureKind, Loaded, Reply, Request,
+    WriteRequest, Written,
 };
 pub use export::{ExportShape, export_rows};
 pub use feedback::{
