@@ -6,9 +6,11 @@ use std::rc::Rc;
 
 use burn::tensor::Device;
 use engine::{Host, Reads, Session, failure_of_panic, probe_tokens};
+use kudos_core::bundle::sha256;
 use kudos_core::learn::log_probs;
 use kudos_schema::{
-    Container, EndReason, FailureKind, Reply, Request, Sampling, WriteRequest, Written, pack_bundle,
+    AlternativesRequest, Container, EndReason, FailureKind, Reply, Request, Sampling, WriteRequest,
+    Written, pack_bundle,
 };
 use pollster::block_on;
 use serde_json::{Value, from_value};
@@ -59,20 +61,25 @@ impl Recorder {
 
 fn session(recorder: &Recorder) -> Session<Recorder> {
     let mut session = Session::new(Device::flex(), Reads::Cheap, recorder.clone());
-    block_on(session.handle(Request::Load { sha256: None }, TINY));
+    block_on(session.handle(load(None, &[]), TINY));
     assert!(matches!(recorder.last(), Reply::Loaded(_)), "{:?}", recorder.last());
     session
 }
 
+fn load(sha256: Option<&str>, keep: &[String]) -> Request {
+    Request::Load { sha256: sha256.map(str::to_owned), keep: keep.to_vec() }
+}
+
 fn request(text: &str, sampling: Sampling) -> WriteRequest {
-    let text = text.to_owned();
-    WriteRequest { id: 1, messages: Vec::new(), text, begin: Vec::new(), sampling, seed: 5 }
+    let (policy, text) = (sha256(TINY), text.to_owned());
+    WriteRequest { id: 1, policy, messages: Vec::new(), text, begin: Vec::new(), sampling, seed: 5 }
 }
 
 fn check(case: &Value) {
     let recorder = Recorder::default();
     let request = WriteRequest {
         id: 1,
+        policy: sha256(TINY),
         messages: from_value(case.get("messages").cloned().unwrap_or(Value::Array(vec![])))
             .unwrap(),
         text: case.get("text").map_or("", |text| text.as_str().unwrap()).to_owned(),
@@ -134,8 +141,9 @@ fn alternatives_are_the_distribution_that_is_drawn_from() {
     let recorder = Recorder::default();
     let sampling = Sampling { top_k: 4, ..Sampling::default() };
     let token_ids = vec![261, 310, 83];
-    let question = Request::Alternatives { id: 9, token_ids, sampling, count: 6 };
-    block_on(session(&recorder).handle(question, &[]));
+    let policy = sha256(TINY);
+    let question = AlternativesRequest { id: 9, policy, token_ids, sampling, count: 6 };
+    block_on(session(&recorder).handle(Request::Alternatives(question), &[]));
     let Reply::Alternatives { id: 9, list } = recorder.last() else { panic!("no alternatives") };
     assert!(list.windows(2).all(|pair| pair[0].logprob_full >= pair[1].logprob_full));
     let drawn: Vec<f32> = list.iter().filter_map(|one| one.logprob_drawn).collect();
@@ -161,6 +169,53 @@ fn the_self_test_equals_a_whole_forward_pass() {
     }
 }
 
+/// The policy of TINY with every weight halved, under a hash of its own.
+fn rival() -> Vec<u8> {
+    let container = Container::read(TINY).unwrap();
+    let names = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"];
+    let mut files: Vec<_> =
+        names.map(|name| (name, container.part(name).unwrap().1.to_vec())).into();
+    let weights = &mut files[3].1;
+    let header = u64::from_le_bytes(weights[..8].try_into().unwrap()) as usize;
+    for number in weights[8 + header..].chunks_exact_mut(4) {
+        let half = f32::from_le_bytes((&*number).try_into().unwrap()) / 2.0;
+        number.copy_from_slice(&half.to_le_bytes());
+    }
+    let files: Vec<_> =
+        files.iter().map(|(name, bytes)| (*name, sha256(bytes), bytes.as_slice())).collect();
+    pack_bundle(container.manifest.clone(), &files)
+}
+
+#[test]
+fn policies_that_meet_write_what_each_writes_alone() {
+    let rival = rival();
+    let names = [sha256(TINY), sha256(&rival)];
+    let sampling = Sampling { max_completion_length: 8, ..Sampling::default() };
+    let write = |session: &mut Session<Recorder>, recorder: &Recorder, policy: &str| {
+        let request =
+            WriteRequest { policy: policy.to_owned(), ..request("hell", sampling.clone()) };
+        recorder.replies.borrow_mut().clear();
+        block_on(session.handle(Request::Write(request), &[]));
+        recorder.tokens()
+    };
+    let alone = [TINY, &rival[..]].map(|bytes| {
+        let recorder = Recorder::default();
+        let mut session = Session::new(Device::flex(), Reads::Cheap, recorder.clone());
+        block_on(session.handle(load(None, &[]), bytes));
+        write(&mut session, &recorder, &sha256(bytes))
+    });
+    assert_ne!(alone[0], alone[1]);
+    let recorder = Recorder::default();
+    let mut session = session(&recorder);
+    block_on(session.handle(load(Some(&names[1]), &names), &rival));
+    for place in [0, 1, 0] {
+        assert_eq!(write(&mut session, &recorder, &names[place]), alone[place]);
+    }
+    block_on(session.handle(load(Some(&names[1]), &names[1..]), &rival));
+    assert!(write(&mut session, &recorder, &names[0]).is_empty(), "what is not kept is gone");
+    assert_eq!(write(&mut session, &recorder, &names[1]), alone[1]);
+}
+
 #[test]
 fn what_is_wrong_is_a_failure_of_its_kind() {
     let recorder = Recorder::default();
@@ -173,18 +228,19 @@ fn what_is_wrong_is_a_failure_of_its_kind() {
     };
     let long = Request::Write(request(&"hello ".repeat(200), Sampling::default()));
     check(long, &[], FailureKind::PromptTooLong);
-    let load = |sha256: Option<&str>| Request::Load { sha256: sha256.map(str::to_owned) };
-    check(load(Some("0")), TINY, FailureKind::WrongHash);
-    check(load(None), b"GGUF", FailureKind::WrongBundle);
-    check(load(None), &TINY[..TINY.len() - 1], FailureKind::WrongBundle);
+    check(load(Some("0"), &[]), TINY, FailureKind::WrongHash);
+    check(load(None, &[]), b"GGUF", FailureKind::WrongBundle);
+    check(load(None, &[]), &TINY[..TINY.len() - 1], FailureKind::WrongBundle);
     let mut damaged = TINY.to_vec();
     *damaged.last_mut().unwrap() ^= 1;
-    check(load(None), &damaged, FailureKind::WrongBundle);
+    check(load(None, &[]), &damaged, FailureKind::WrongBundle);
     let container = Container::read(TINY).unwrap();
     let (part, config) = container.part("config.json").unwrap();
     let alone = [("config.json", part.sha256.clone(), config)];
-    check(load(None), &pack_bundle(container.manifest.clone(), &alone), FailureKind::WrongBundle);
+    let alone = pack_bundle(container.manifest.clone(), &alone);
+    check(load(None, &[]), &alone, FailureKind::WrongBundle);
     check(Request::Probe, &[], FailureKind::Defect);
+    check(Request::Write(request("hell", Sampling::default())), &[], FailureKind::Defect);
 }
 
 #[test]

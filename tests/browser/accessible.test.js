@@ -1,14 +1,15 @@
 //! Accessible to everybody: axe-core finds nothing in any state of the page, in both languages, light and dark.
 
 import assert from "node:assert/strict";
-import { createRequire } from "node:module";
 
+import { violations } from "./axe.js";
+import { Collector } from "./collector.js";
 import { scenario } from "./scenario.js";
-
-const { source } = createRequire(import.meta.url)("axe-core");
+import { serveTinyPolicy } from "./tiny.js";
 
 for (const locale of ["en-US", "zh-CN"]) {
-  scenario(`axe-core finds nothing in any state of the page (${locale})`, { locale }, async ({ browser, visitor, page }) => {
+  scenario(`axe-core finds nothing in any state of the page (${locale})`, { locale }, async ({ server, browser, visitor, page }) => {
+    await serveTinyPolicy(server, { collector: Collector.ADDRESS });
     const check = async (state) => {
       for (const colorScheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme });
@@ -18,6 +19,9 @@ for (const locale of ["en-US", "zh-CN"]) {
     };
     await visitor.arrive();
     await check("start");
+    await visitor.at("ask").click();
+    await visitor.at("query-note").waitFor();
+    await check("asked-nothing");
     await visitor.write();
     await check("pair");
     await visitor.at("judge-left").click();
@@ -45,20 +49,4 @@ for (const locale of ["en-US", "zh-CN"]) {
     await visitor.trouble();
     await check("error");
   });
-}
-
-/** What axe-core has to say, in short; a color that is on its way to another is none. */
-async function violations(page) {
-  await page.evaluate(async () => {
-    const running = () => document.getAnimations().filter(({ playState }) => playState === "running");
-    // One that a new state cancels rejects: it is over too.
-    while (running().length > 0) await Promise.allSettled(running().map(({ finished }) => finished));
-  });
-  await page.evaluate(source);
-  const found = await page.evaluate(() => window.axe.run());
-  return found.violations.map(({ id, help, nodes }) => ({
-    id,
-    help,
-    nodes: nodes.map((node) => `${node.html} ${node.failureSummary}`),
-  }));
 }

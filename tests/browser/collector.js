@@ -1,11 +1,13 @@
-//! Takes ratings by POST, as the collector will. The collector does not exist yet: this is the least that the outbox needs to be
-//! tested, a parser of the JSON and an answer for each id, and it goes as soon as the real one can be started here.
+//! Asks and takes ratings, as the collector will. The collector cannot be started here yet: this is the least that the page needs
+//! to be tested, a queue of queries, a parser of the JSON and an answer for each id, and it goes as soon as the real one can.
 
 export class Collector {
   /** Its address, below the page. */
   static ADDRESS = "collect";
   /** Where it takes ratings. */
   static PATH = `${Collector.ADDRESS}/v1/ratings`;
+  /** Where it says what to show. */
+  static QUERIES = `${Collector.ADDRESS}/v1/queries`;
 
   constructor() {
     /** The ratings that arrived, by id. */
@@ -16,7 +18,22 @@ export class Collector {
     this.failures = [];
     /** Reasons for which ratings are refused, by id. */
     this.refused = new Map();
+    /** What is asked next; an empty queue asks nothing. */
+    this.queries = [];
+    /** Rater and task of each question for a query. */
+    this.askers = [];
     this.waiting = [];
+  }
+
+  /** Answers with the next query. */
+  ask(request, response) {
+    this.askers.push(Object.fromEntries(new URL(request.url, "http://collector").searchParams));
+    const query = this.queries.shift();
+    if (query === undefined) {
+      return void response.writeHead(204).end();
+    }
+    response.writeHead(200, { "Content-Type": "application/json" });
+    response.end(JSON.stringify(query));
   }
 
   /** Comes true when `holds()` does, looked at after each post. */

@@ -119,6 +119,9 @@ export class PageServer {
     if (file === Collector.PATH) {
       return this.collector.answer(request, response);
     }
+    if (file === Collector.QUERIES) {
+      return this.collector.ask(request, response);
+    }
     const entry = this.record(request, file, 0);
     const fault = this.faults.get(file)?.shift() ?? {};
     await fault.wait;

@@ -16,15 +16,18 @@ export async function tinyBundle(length = 0) {
 
 /** Makes `server` offer this bundle of the tiny policy and nothing else, with `changes` in the catalog. */
 export async function serveTinyPolicy(server, changes = {}, bytes = undefined) {
-  bytes ??= await tinyBundle();
-  const entry = {
-    file: "tiny.kudos",
-    bytes: bytes.length,
-    sha256: createHash("sha256").update(bytes).digest("hex"),
-    manifest: manifestOf(bytes),
-  };
-  server.put(TINY_FILE, bytes);
-  server.put(CATALOG_FILE, JSON.stringify({ policies: [entry], ...changes }));
+  servePolicies(server, { "tiny.kudos": bytes ?? (await tinyBundle()) }, changes);
+}
+
+/** Makes `server` offer these bundles, by file name, and nothing else; returns their entries in the catalog. */
+export function servePolicies(server, bundles, changes = {}) {
+  const policies = Object.entries(bundles).map(([file, bytes]) => {
+    server.put(`policies/${file}`, bytes);
+    const sha256 = createHash("sha256").update(bytes).digest("hex");
+    return { file, bytes: bytes.length, sha256, manifest: manifestOf(bytes) };
+  });
+  server.put(CATALOG_FILE, JSON.stringify({ policies, ...changes }));
+  return policies;
 }
 
 /** The JSON that stands after the magic word, the version and its own length. */

@@ -112,6 +112,12 @@ export class Visitor {
     await this.at("write").click();
   }
 
+  /** Lets the collector say what to rate, and waits until it stands there. */
+  async ask() {
+    await this.at("ask").click();
+    await this.written();
+  }
+
   /** The texts stand there and can be judged. */
   async written() {
     await this.page.locator("#judge-left:enabled, #thumb-up:enabled").first().waitFor();

@@ -1,11 +1,13 @@
-//! What happens to the page, and what the page asks of the browser.
+//! What happens to the page.
 //!
 //! The page is a pure function: `update(state, event, surroundings) -> effects` and `view(state) ->
 //! node`. Everything impure (workers, network, storage, clock, dice) stands behind [`Effect`] and comes
 //! back as [`Event`].
 
-use kudos_schema::{AdapterInfo, Catalog, ExportShape, PairChoice, Rating, Reply, Request, Thumb};
+use kudos_schema::{AdapterInfo, Catalog, ExportShape, PairChoice, Query, Rating, Reply, Thumb};
 use serde::{Deserialize, Serialize};
+
+pub use crate::effect::{Effect, Shelf};
 
 /// What an update may use of the outer world, made anew for each event.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,6 +166,15 @@ pub enum DownloadError {
     WrongHash,
 }
 
+/// Why the collector's query did not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueryError {
+    /// No network, or an answer that is an error.
+    Unreachable,
+    /// What it answers is no query that this page knows.
+    Unreadable,
+}
+
 /// Why a post to the collector failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PostError {
@@ -186,6 +197,8 @@ pub enum Event {
     CatalogCame(Result<Catalog, DownloadError>),
     /// The download of the chosen bundle went on.
     Download(DownloadEvent),
+    /// The download of a guest went on.
+    GuestDownload(DownloadEvent),
     /// The visitor chose a bundle from their disk; its bytes wait with the browser side.
     OwnBundle {
         /// File name.
@@ -203,6 +216,8 @@ pub enum Event {
     Online(bool),
     /// A rating was written to storage, or storage refused it.
     Stored(Result<(), String>),
+    /// What the collector asks, or that it asks nothing.
+    QueryCame(Result<Option<Box<Query>>, QueryError>),
     /// Ratings arrived at the collector.
     Posted(Result<Vec<String>, PostError>),
     /// A new version of the page waits.
@@ -222,6 +237,8 @@ pub enum Event {
     AnotherPrompt,
     /// The conversation starts anew.
     NewConversation,
+    /// The collector shall say what to rate.
+    QueryWanted,
     /// Write.
     WritePressed,
     /// Stop writing.
@@ -322,55 +339,4 @@ pub enum Setting {
 pub enum Timer {
     /// Try to send again.
     Send,
-}
-
-/// What the page asks of the browser.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    /// Fetch `policies/catalog.json`.
-    FetchCatalog,
-    /// Fetch a bundle, continue it where it was broken off, keep it, check its hash. A download under
-    /// way is given up for a later one, and for [`Event::OwnBundle`].
-    Download {
-        /// Address relative to the page.
-        url: String,
-        /// Its SHA-256.
-        sha256: String,
-        /// Its length.
-        bytes: u64,
-    },
-    /// Start the worker of an engine; [`Reply::Ready`] follows.
-    StartEngine(EngineKind),
-    /// Stop the worker of an engine and free its memory.
-    KillEngine(EngineKind),
-    /// Send a request; a [`Request::Load`] takes the bytes downloaded or opened last with it.
-    Ask(EngineKind, Request),
-    /// Keep a rating, replacing the one of the same id.
-    KeepRating(Box<StoredRating>),
-    /// Forget ratings by id.
-    ForgetRatings(Vec<String>),
-    /// Keep what is to be remembered.
-    Remember(Memory),
-    /// Hand the visitor a file.
-    SaveFile {
-        /// File name.
-        name: String,
-        /// Its content.
-        text: String,
-    },
-    /// Post ratings to the collector.
-    Post {
-        /// Where.
-        url: String,
-        /// The ratings.
-        ratings: Vec<Rating>,
-    },
-    /// Send an event after some milliseconds.
-    After(u32, Timer),
-    /// Put the keyboard focus on the element of this id, once it is drawn.
-    Focus(&'static str),
-    /// Say it to screen readers.
-    Announce(String),
-    /// Let the waiting version take over and load the page anew.
-    Reload,
 }

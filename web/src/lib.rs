@@ -1,5 +1,6 @@
 //! The page as a pure function of what happened; the browser side is in `main.rs`.
 
+pub mod effect;
 pub mod event;
 pub mod keys;
 pub mod node;

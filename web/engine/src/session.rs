@@ -1,4 +1,4 @@
-//! One policy on one device: requests in, replies out.
+//! Policies on one device: requests in, replies out.
 
 use std::ops::ControlFlow;
 
@@ -12,7 +12,8 @@ use kudos_core::rollout::{
 use kudos_core::task::Prompt;
 use kudos_core::text::stream::Stream;
 use kudos_schema::{
-    Alternative, Failure, FailureKind, Loaded, Reply, Request, Sampling, WriteRequest, Written,
+    Alternative, AlternativesRequest, Failure, FailureKind, Loaded, Reply, Request, WriteRequest,
+    Written,
 };
 
 use crate::probe::{TIMED, probe, write_some};
@@ -54,14 +55,23 @@ pub trait Host {
     fn is_stopped(&self, id: u64) -> bool;
 }
 
-/// One policy on one device.
+/// Policies on one device: one, or several that meet.
 #[derive(Debug)]
 pub struct Session<H> {
     device: Device,
     reads: Reads,
     host: H,
     prepare: fn(Transformer) -> Transformer,
-    policy: Option<Policy>,
+    /// The one loaded last at the end.
+    held: Vec<Held>,
+}
+
+/// A policy on the device.
+#[derive(Debug)]
+struct Held {
+    /// SHA-256 of its bundle.
+    sha256: String,
+    policy: Policy,
     /// Tokens decoded between two reads.
     every: usize,
 }
@@ -69,11 +79,7 @@ pub struct Session<H> {
 impl<H: Host> Session<H> {
     /// A session without a policy.
     pub fn new(device: Device, reads: Reads, host: H) -> Self {
-        let every = match reads {
-            Reads::Cheap => 1,
-            Reads::Dear => LEAST_TOKENS_A_DEAR_READ,
-        };
-        Self { device, reads, host, prepare: |model| model, policy: None, every }
+        Self { device, reads, host, prepare: |model| model, held: Vec::new() }
     }
 
     /// A session that lays the weights of every model out as its device wants them.
@@ -84,12 +90,14 @@ impl<H: Host> Session<H> {
     /// Answers a request; `bytes` are the bundle of a [`Request::Load`].
     pub async fn handle(&mut self, request: Request, bytes: &[u8]) {
         let (id, answered) = match request {
-            Request::Load { sha256 } => (None, self.load(sha256.as_deref(), bytes)),
+            Request::Load { sha256, keep } => {
+                // What is not needed any more goes first: memory may not hold all of it at once.
+                self.held.retain(|held| keep.contains(&held.sha256));
+                (None, self.load(sha256.as_deref(), bytes))
+            }
             Request::Probe => (None, self.probe().await),
             Request::Write(request) => (Some(request.id), self.write(&request).await),
-            Request::Alternatives { id, token_ids, sampling, count } => {
-                (Some(id), self.alternatives(id, &token_ids, (&sampling, count)).await)
-            }
+            Request::Alternatives(request) => (Some(request.id), self.alternatives(&request).await),
             // The host keeps these; here they come too late.
             Request::Stop { .. } => (None, Ok(())),
         };
@@ -100,8 +108,6 @@ impl<H: Host> Session<H> {
 
     fn load(&mut self, expected: Option<&str>, bytes: &[u8]) -> Result<(), Trouble> {
         let begin = self.host.now_ms();
-        // Two policies at once may be more than memory holds.
-        self.policy = None;
         let sha256 = bundle::sha256(bytes);
         if expected.is_some_and(|expected| expected != sha256) {
             let detail = format!("{} bytes with another hash", bytes.len());
@@ -111,7 +117,12 @@ impl<H: Host> Session<H> {
         let policy = unpacked.load(&self.device);
         let mut policy = policy.map_err(|error| wrong_bundle(BundleError::from(error)))?;
         policy.model = (self.prepare)(policy.model);
-        self.policy = Some(policy);
+        let every = match self.reads {
+            Reads::Cheap => 1,
+            Reads::Dear => LEAST_TOKENS_A_DEAR_READ,
+        };
+        self.held.retain(|held| held.sha256 != sha256);
+        self.held.push(Held { sha256: sha256.clone(), policy, every });
         self.host.post(Reply::Loaded(Loaded {
             sha256,
             manifest: unpacked.manifest,
@@ -121,14 +132,14 @@ impl<H: Host> Session<H> {
     }
 
     async fn probe(&mut self) -> Result<(), Trouble> {
-        let policy = loaded(&self.policy)?;
+        let Held { policy, every, .. } = self.held.last_mut().ok_or_else(not_loaded)?;
         let logprobs = probe(&policy.model).await.map_err(trouble)?;
         // The first times compile shaders, and show the browser which code it should compile for speed: the later half
         // counts, all of it together, since some browsers' clocks are coarse.
         let begin = self.host.now_ms();
         let mut ends = Vec::new();
         while ends.len() < MOST_PROBES {
-            write_some(&policy.model, self.every).await.map_err(trouble)?;
+            write_some(&policy.model, *every).await.map_err(trouble)?;
             ends.push(self.host.now_ms());
             let total = ends[ends.len() - 1] - begin;
             if total > LONG_PROBE_MS || (ends.len() >= LEAST_PROBES && total > WARM_UP_MS) {
@@ -140,7 +151,7 @@ impl<H: Host> Session<H> {
         let each = (ends[ends.len() - 1] - warm) / (ends.len() - half) as f64;
         let ms_per_token = (each / TIMED as f64).max(1e-3);
         let wanted = ((LOOK_EVERY_MS / ms_per_token) as usize).clamp(1, MOST_TOKENS_A_READ);
-        self.every = match self.reads {
+        *every = match self.reads {
             Reads::Cheap => wanted,
             Reads::Dear => wanted.max(LEAST_TOKENS_A_DEAR_READ),
         };
@@ -149,7 +160,7 @@ impl<H: Host> Session<H> {
     }
 
     async fn write(&self, request: &WriteRequest) -> Result<(), Trouble> {
-        let policy = loaded(&self.policy)?;
+        let Held { policy, every, .. } = self.loaded(&request.policy)?;
         let sampling = &request.sampling;
         sampling.validate().map_err(|error| (FailureKind::Defect, error.to_string()))?;
         let prompt = match request.messages.as_slice() {
@@ -179,7 +190,7 @@ impl<H: Host> Session<H> {
         let stop = policy.stop_tokens();
         let coins = Coins::new(request.seed, 0);
         let generation = Generation { sampling, stop: &stop, coins, first_index: 0 };
-        let watch = Watch { every: self.every, look };
+        let watch = Watch { every: *every, look };
         let rollout = generate_watched(&policy.model, &[prompt], &generation, watch).await;
         let rollout = rollout.map_err(trouble)?;
         let seconds = (self.host.now_ms() - begin) / 1e3;
@@ -188,13 +199,9 @@ impl<H: Host> Session<H> {
         Ok(())
     }
 
-    async fn alternatives(
-        &self,
-        id: u64,
-        token_ids: &[u32],
-        (sampling, count): (&Sampling, usize),
-    ) -> Result<(), Trouble> {
-        let policy = loaded(&self.policy)?;
+    async fn alternatives(&self, request: &AlternativesRequest) -> Result<(), Trouble> {
+        let AlternativesRequest { id, token_ids, sampling, count, .. } = request;
+        let policy = &self.loaded(&request.policy)?.policy;
         let next = next_token(&policy.model, token_ids, sampling).map_err(trouble)?;
         let both = burn::tensor::Tensor::cat(vec![next.full, next.drawn], 0);
         let data = both.into_data_async().await;
@@ -203,22 +210,26 @@ impl<H: Host> Session<H> {
         let (full, drawn) = values.split_at(values.len() / 2);
         let mut best: Vec<usize> = (0..full.len()).collect();
         best.sort_by(|left, right| full[*right].total_cmp(&full[*left]));
-        let list = best.into_iter().take(count).map(|token| Alternative {
+        let list = best.into_iter().take(*count).map(|token| Alternative {
             id: token as u32,
             text: token_text(policy, token as u32),
             logprob_drawn: Some(drawn[token]).filter(|value| *value > CUT_OFF),
             logprob_full: full[token],
         });
-        self.host.post(Reply::Alternatives { id, list: list.collect() });
+        self.host.post(Reply::Alternatives { id: *id, list: list.collect() });
         Ok(())
+    }
+
+    fn loaded(&self, sha256: &str) -> Result<&Held, Trouble> {
+        self.held.iter().find(|held| held.sha256 == sha256).ok_or_else(not_loaded)
     }
 }
 
 /// What did not work, and how.
 type Trouble = (FailureKind, String);
 
-fn loaded(policy: &Option<Policy>) -> Result<&Policy, Trouble> {
-    policy.as_ref().ok_or_else(|| (FailureKind::Defect, "no policy is loaded".to_owned()))
+fn not_loaded() -> Trouble {
+    (FailureKind::Defect, "the policy is not loaded".to_owned())
 }
 
 fn wrong_bundle(error: BundleError) -> Trouble {

@@ -1,16 +1,16 @@
-//! The bytes of the policy at hand, downloaded or from the visitor's disk, until engines take them. They
-//! stay in JavaScript's memory: wasm memory never shrinks.
+//! The bytes of the policy at hand, downloaded or from the visitor's disk, and those of a guest, until
+//! engines take them. They stay in JavaScript's memory: wasm memory never shrinks.
 
 use std::cell::{Cell, RefCell};
 
 use js_sys::ArrayBuffer;
-use kudos_page::event::{DownloadEvent, EngineKind, Event};
+use kudos_page::event::{DownloadEvent, EngineKind, Event, Shelf};
 use kudos_schema::{Failure, FailureKind, Reply};
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{AbortController, File};
 
-use super::download::{Transfer, Wanted};
+use super::download::{Course, Transfer, Wanted, told};
 use super::page::Page;
 use super::trouble::words;
 use super::waiting::settled;
@@ -21,7 +21,8 @@ pub(crate) struct Bundles {
     /// Counts what was begun; what is not the latest has no say any more.
     turn: Cell<u32>,
     under_way: RefCell<Option<AbortController>>,
-    held: RefCell<Option<Held>>,
+    at_hand: RefCell<Option<Held>>,
+    guest: RefCell<Option<Held>>,
 }
 
 struct Held {
@@ -32,31 +33,31 @@ struct Held {
 
 impl Bundles {
     /// Fetches a bundle; one under way is given up.
-    pub(crate) fn download(&self, page: &Page, wanted: Wanted) {
+    pub(crate) fn download(&self, page: &Page, wanted: Wanted, shelf: Shelf) {
         let turn = self.begin();
-        if self
-            .held
-            .borrow()
-            .as_ref()
-            .is_some_and(|held| held.sha256.as_ref() == Some(&wanted.sha256))
-        {
-            page.send(Event::Download(DownloadEvent::Done));
+        let is_wanted = |held: &Held| held.sha256.as_ref() == Some(&wanted.sha256);
+        if self.shelf(shelf).borrow().as_ref().is_some_and(is_wanted) {
+            page.send(told(shelf, DownloadEvent::Done));
             return;
         }
-        // Two policies need not be in memory at once.
-        self.held.take();
+        // What was there before need not be in memory at once.
+        self.shelf(shelf).take();
+        if shelf == Shelf::AtHand {
+            self.guest.take();
+        }
         let controller = AbortController::new().ok();
         let signal = controller.as_ref().map(AbortController::signal);
         self.under_way.replace(controller);
         let page = page.clone();
         spawn_local(async move {
             let sha256 = Some(wanted.sha256.clone());
-            match Transfer::begin(&page, wanted, turn, signal) {
+            match Transfer::begin(&page, wanted, Course { turn, shelf, signal }) {
                 Ok(transfer) => {
                     let Some((last, bytes)) = transfer.run().await else { return };
                     if page.bundles().is_current(turn) {
-                        page.bundles().held.replace(bytes.map(|bytes| Held { sha256, bytes }));
-                        page.send(Event::Download(last));
+                        let held = bytes.map(|bytes| Held { sha256, bytes });
+                        page.bundles().shelf(shelf).replace(held);
+                        page.send(told(shelf, last));
                     }
                 }
                 Err(error) => page.send(failed(FailureKind::OutOfMemory, words(&error))),
@@ -76,7 +77,7 @@ impl Bundles {
             page.send(match read {
                 Ok(bytes) => {
                     let bytes: ArrayBuffer = bytes.unchecked_into();
-                    page.bundles().held.replace(Some(Held { sha256: None, bytes }));
+                    page.bundles().at_hand.replace(Some(Held { sha256: None, bytes }));
                     Event::OwnBundle { name: file.name(), bytes: file.size() as u64 }
                 }
                 Err(error) => failed(FailureKind::WrongBundle, words(&error)),
@@ -84,9 +85,20 @@ impl Bundles {
         });
     }
 
-    /// The bytes at hand.
-    pub(crate) fn bytes(&self) -> Option<ArrayBuffer> {
-        self.held.borrow().as_ref().map(|held| held.bytes.clone())
+    /// The bytes of the guest of this hash, else those at hand.
+    pub(crate) fn bytes(&self, sha256: Option<&str>) -> Option<ArrayBuffer> {
+        let guest = self.guest.borrow();
+        let guest =
+            guest.as_ref().filter(|held| sha256.is_some() && held.sha256.as_deref() == sha256);
+        let at_hand = self.at_hand.borrow();
+        guest.or(at_hand.as_ref()).map(|held| held.bytes.clone())
+    }
+
+    fn shelf(&self, shelf: Shelf) -> &RefCell<Option<Held>> {
+        match shelf {
+            Shelf::AtHand => &self.at_hand,
+            Shelf::Guest => &self.guest,
+        }
     }
 
     /// Whether nothing was begun after this turn.

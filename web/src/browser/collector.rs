@@ -1,8 +1,7 @@
-//! The network beside bundles: the catalog, and the collector that ratings are posted to.
+//! The network beside bundles: the catalog, and the collector, which asks and takes ratings.
 
-use kudos_page::event::{DownloadError, Event, PostError};
-use kudos_schema::{Catalog, Rating};
-use serde::Deserialize;
+use kudos_page::event::{DownloadError, Event, PostError, QueryError};
+use kudos_schema::{Catalog, Query, Rating, Receipt, ReceivedStatus};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{Headers, RequestCache, RequestCredentials, RequestInit, Response};
@@ -15,29 +14,10 @@ use super::waiting::settled;
 const CATALOG: &str = "policies/catalog.json";
 /// Where a collector takes ratings, below its address.
 const RATINGS: &str = "/v1/ratings";
-
-/// What a collector answers.
-#[derive(Debug, Deserialize)]
-struct Receipt {
-    results: Vec<Received>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Received {
-    id: String,
-    status: Status,
-    #[serde(default)]
-    reason: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Status {
-    Accepted,
-    /// It came before: an answer was lost on the way.
-    Duplicate,
-    Refused,
-}
+/// Where it says what to show.
+const QUERIES: &str = "/v1/queries";
+/// The status of an answer without content.
+const NO_CONTENT: u16 = 204;
 
 /// Fetches the catalog: from the network, or without one as it was at the last visit.
 pub(crate) fn fetch_catalog(page: &Page) {
@@ -61,14 +41,13 @@ pub(crate) fn fetch_catalog(page: &Page) {
 async fn fetch_fresh(pieces: Option<&Pieces>) -> Result<Catalog, DownloadError> {
     let options = RequestInit::new();
     options.set_cache(RequestCache::NoCache);
-    let answer = settled(window().fetch_with_str_and_init(CATALOG, &options)).await;
-    let answer: Response = answer.map_err(|_| DownloadError::Network)?.unchecked_into();
+    let answer = fetch(CATALOG, &options).await.ok_or(DownloadError::Network)?;
     let status = DownloadError::Status(answer.status());
     if !answer.ok() {
         return Err(status);
     }
     let copy = answer.clone();
-    let catalog = json(&answer).await.ok_or(status)?;
+    let catalog = read(text(&answer).await).ok_or(status)?;
     if let (Some(pieces), Ok(copy)) = (pieces, copy) {
         pieces.keep_answer(CATALOG, &copy).await;
     }
@@ -76,12 +55,44 @@ async fn fetch_fresh(pieces: Option<&Pieces>) -> Result<Catalog, DownloadError> 
 }
 
 async fn kept_catalog(pieces: &Pieces) -> Option<Catalog> {
-    json(&pieces.answer(CATALOG).await?).await
+    read(text(&pieces.answer(CATALOG).await?).await)
 }
 
-async fn json<T: serde::de::DeserializeOwned>(answer: &Response) -> Option<T> {
-    let text = settled(answer.text().ok()?).await.ok()?;
-    serde_json::from_str(&text.as_string()?).ok()
+/// What an address answers; none without a network.
+async fn fetch(url: &str, options: &RequestInit) -> Option<Response> {
+    let answer = settled(window().fetch_with_str_and_init(url, options)).await;
+    answer.ok().map(JsCast::unchecked_into)
+}
+
+async fn text(answer: &Response) -> Option<String> {
+    settled(answer.text().ok()?).await.ok()?.as_string()
+}
+
+fn read<T: serde::de::DeserializeOwned>(json: Option<String>) -> Option<T> {
+    serde_json::from_str(&json?).ok()
+}
+
+/// Asks the collector what this rater should be shown of a task; [`Event::QueryCame`] follows.
+pub(crate) fn fetch_query(page: &Page, url: &str, (rater, task): (&str, &str)) {
+    let page = page.clone();
+    let task = String::from(js_sys::encode_uri_component(task));
+    let url = format!("{}{QUERIES}?rater={rater}&task={task}", url.trim_end_matches('/'));
+    spawn_local(async move {
+        let answer = query(&url).await;
+        page.send(Event::QueryCame(answer));
+    });
+}
+
+async fn query(url: &str) -> Result<Option<Box<Query>>, QueryError> {
+    let options = RequestInit::new();
+    options.set_cache(RequestCache::NoStore);
+    options.set_credentials(RequestCredentials::Omit);
+    let answer = fetch(url, &options).await.ok_or(QueryError::Unreachable)?;
+    match answer.status() {
+        NO_CONTENT => Ok(None),
+        200 => read(text(&answer).await).map(Some).ok_or(QueryError::Unreadable),
+        _ => Err(QueryError::Unreachable),
+    }
 }
 
 /// Posts ratings; [`Event::Posted`] follows, twice where some arrived and others were refused.
@@ -92,8 +103,8 @@ pub(crate) fn post(page: &Page, url: &str, ratings: Vec<Rating>) {
         let ids: Vec<String> = ratings.iter().map(|rating| rating.id.clone()).collect();
         let body = serde_json::to_string(&ratings).expect("ratings are JSON");
         let receipt = match try_post(&url, &body).await {
-            Ok(answer) => sorted(&answer, ids).await,
-            Err(_) => None,
+            Some(answer) => sorted(&answer, ids).await,
+            None => None,
         };
         let (arrived, refused) = receipt.unwrap_or_default();
         if arrived.is_empty() && refused.is_empty() {
@@ -108,16 +119,16 @@ pub(crate) fn post(page: &Page, url: &str, ratings: Vec<Rating>) {
     });
 }
 
-async fn try_post(url: &str, body: &str) -> Result<Response, JsValue> {
-    let headers = Headers::new()?;
-    headers.set("content-type", "application/json")?;
+async fn try_post(url: &str, body: &str) -> Option<Response> {
+    let headers = Headers::new().ok()?;
+    headers.set("content-type", "application/json").ok()?;
     let options = RequestInit::new();
     options.set_method("POST");
     options.set_headers(&headers);
     options.set_body(&JsValue::from_str(body));
     // Nothing but the ratings identifies a visitor: no cookies.
     options.set_credentials(RequestCredentials::Omit);
-    Ok(settled(window().fetch_with_str_and_init(url, &options)).await?.unchecked_into())
+    fetch(url, &options).await
 }
 
 /// Ids that arrived, with those refused and why; none where the answer says to come again, or nothing.
@@ -134,10 +145,10 @@ async fn sorted(
         }
         _ => return None,
     }
-    let receipt: Receipt = json(answer).await?;
+    let receipt: Receipt = read(text(answer).await)?;
     let known = receipt.results.into_iter().filter(|result| ids.contains(&result.id));
     let (refused, arrived): (Vec<_>, Vec<_>) =
-        known.partition(|result| result.status == Status::Refused);
+        known.partition(|result| result.status == ReceivedStatus::Refused);
     let refused = refused.into_iter().map(|it| (it.id, it.reason.unwrap_or_default()));
     Some((arrived.into_iter().map(|it| it.id).collect(), refused.collect()))
 }

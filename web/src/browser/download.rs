@@ -2,7 +2,7 @@
 //! everything at the end.
 
 use js_sys::{Array, ArrayBuffer, Function, Reflect, Uint8Array};
-use kudos_page::event::{DownloadError, DownloadEvent, Event};
+use kudos_page::event::{DownloadError, DownloadEvent, Event, Shelf};
 use kudos_schema::hexadecimal;
 use sha2::{Digest, Sha256};
 use wasm_bindgen::{JsCast, JsValue};
@@ -33,12 +33,29 @@ pub(crate) struct Wanted {
     pub(crate) bytes: u64,
 }
 
+/// Which of the downloads it is.
+pub(crate) struct Course {
+    /// Number of what was begun.
+    pub(crate) turn: u32,
+    /// Where the bytes will wait.
+    pub(crate) shelf: Shelf,
+    /// Aborts what is being fetched.
+    pub(crate) signal: Option<AbortSignal>,
+}
+
+/// What is told of the download to this shelf.
+pub(crate) fn told(shelf: Shelf, event: DownloadEvent) -> Event {
+    match shelf {
+        Shelf::AtHand => Event::Download(event),
+        Shelf::Guest => Event::GuestDownload(event),
+    }
+}
+
 /// A download under way.
 pub(crate) struct Transfer {
     page: Page,
     wanted: Wanted,
-    turn: u32,
-    signal: Option<AbortSignal>,
+    course: Course,
     pieces: Option<Pieces>,
     /// Room for all bytes.
     buffer: Uint8Array,
@@ -69,12 +86,7 @@ impl Transfer {
     ///
     /// # Errors
     /// There is no memory for them.
-    pub(crate) fn begin(
-        page: &Page,
-        wanted: Wanted,
-        turn: u32,
-        signal: Option<AbortSignal>,
-    ) -> Result<Self, JsValue> {
+    pub(crate) fn begin(page: &Page, wanted: Wanted, course: Course) -> Result<Self, JsValue> {
         // The typed constructor cannot tell of a failure; this call can.
         let class = Reflect::get(&js_sys::global(), &"Uint8Array".into())?;
         let length = Array::of1(&JsValue::from_f64(wanted.bytes as f64));
@@ -82,8 +94,7 @@ impl Transfer {
         Ok(Self {
             page: page.clone(),
             wanted,
-            turn,
-            signal,
+            course,
             pieces: None,
             buffer: room.unchecked_into(),
             here: 0,
@@ -207,7 +218,7 @@ impl Transfer {
         // Pieces are kept here already: the browser's own cache would keep all of it twice, and might give back what
         // is damaged.
         options.set_cache(RequestCache::NoStore);
-        options.set_signal(self.signal.as_ref());
+        options.set_signal(self.course.signal.as_ref());
         let asked = window().fetch_with_str_and_init(&self.wanted.url, &options);
         settled(asked).await?.dyn_into()
     }
@@ -252,7 +263,7 @@ impl Transfer {
     }
 
     fn is_current(&self) -> bool {
-        self.page.bundles().is_current(self.turn)
+        self.page.bundles().is_current(self.course.turn)
     }
 
     fn tell_progress(&mut self) {
@@ -265,7 +276,7 @@ impl Transfer {
 
     fn tell(&self, event: DownloadEvent) {
         if self.is_current() {
-            self.page.send(Event::Download(event));
+            self.page.send(told(self.course.shelf, event));
         }
     }
 }

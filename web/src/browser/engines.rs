@@ -70,21 +70,18 @@ fn loader(kind: EngineKind) -> &'static str {
     }
 }
 
-/// A request as the worker takes it. The bytes are copied on the way: the other engine needs them too.
+/// A request as the worker takes it. Bytes are copied on the way: the other engine needs them too.
 fn message(page: &Page, request: &Request) -> Result<Object, JsValue> {
     let message = Object::new();
     let json = serde_json::to_string(request).expect("a request is JSON");
     Reflect::set(&message, &"json".into(), &json.into())?;
     match request {
-        Request::Load { .. } => {
-            if let Some(bytes) = page.bundles().bytes() {
+        Request::Load { sha256, .. } => {
+            if let Some(bytes) = page.bundles().bytes(sha256.as_deref()) {
                 Reflect::set(&message, &"bytes".into(), &bytes)?;
             }
         }
-        Request::Probe
-        | Request::Write(_)
-        | Request::Stop { .. }
-        | Request::Alternatives { .. } => {}
+        Request::Probe | Request::Write(_) | Request::Stop { .. } | Request::Alternatives(_) => {}
     }
     Ok(message)
 }

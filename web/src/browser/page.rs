@@ -151,8 +151,8 @@ impl Page {
     fn act(&self, effect: Effect) {
         match effect {
             Effect::FetchCatalog => collector::fetch_catalog(self),
-            Effect::Download { url, sha256, bytes } => {
-                self.0.bundles.download(self, Wanted { url, sha256, bytes });
+            Effect::Download { url, sha256, bytes, shelf } => {
+                self.0.bundles.download(self, Wanted { url, sha256, bytes }, shelf);
             }
             Effect::StartEngine(kind) => self.0.engines.start(self, kind),
             Effect::KillEngine(kind) => self.0.engines.kill(kind),
@@ -161,6 +161,9 @@ impl Page {
             Effect::ForgetRatings(ids) => self.0.storage.forget_ratings(self, &ids),
             Effect::Remember(memory) => self.0.storage.remember(&memory),
             Effect::SaveFile { name, text } => screen::save_file(&name, &text),
+            Effect::FetchQuery { url, rater, task } => {
+                collector::fetch_query(self, &url, (&rater, &task));
+            }
             Effect::Post { url, ratings } => collector::post(self, &url, ratings),
             Effect::After(pause_ms, timer) => self.send_later(pause_ms, timer),
             Effect::Focus(id) => self.0.focus.set(Some(id)),

@@ -3,10 +3,11 @@
 use kudos_schema::{Catalog, CatalogEntry, PolicyManifest};
 
 use super::engines::{self, Phase};
+use super::guests::Guest;
 use super::problem::Problem;
 use super::turn::Turn;
 use super::{State, writing};
-use crate::event::{DownloadError, DownloadEvent, Effect, EngineKind};
+use crate::event::{DownloadError, DownloadEvent, Effect, EngineKind, Shelf};
 
 /// What a wasm module can address: 4 GiB.
 pub(crate) const CPU_MEMORY_BYTES: u64 = 1 << 32;
@@ -137,8 +138,10 @@ pub(super) fn fetch(state: &mut State, turn: &mut Turn<'_>) {
         url: format!("policies/{}", entry.file),
         sha256: entry.sha256.clone(),
         bytes: entry.bytes,
+        shelf: Shelf::AtHand,
     });
     state.problem = None;
+    state.guest = Guest::default();
     state.bundle.fetch = Fetch::Running { bytes: 0 };
 }
 
@@ -153,26 +156,33 @@ pub(super) fn own(state: &mut State, name: String, bytes: u64, turn: &mut Turn<'
     state.bundle = Bundle { source: Source::Own { name }, fetch: Fetch::Here, ..Bundle::default() };
 }
 
+impl Fetch {
+    /// How far they are after this happened.
+    pub(super) fn after(self, event: &DownloadEvent) -> Self {
+        let bytes = match self {
+            Self::Running { bytes } | Self::Retrying { bytes, .. } => bytes,
+            Self::Nothing | Self::Healing | Self::Here | Self::Failed => 0,
+        };
+        match event {
+            DownloadEvent::Progress { bytes } => Self::Running { bytes: *bytes },
+            DownloadEvent::Retrying { attempt } => Self::Retrying { bytes, attempt: *attempt },
+            DownloadEvent::Healing => Self::Healing,
+            DownloadEvent::Done => Self::Here,
+            DownloadEvent::Failed(_) => Self::Failed,
+        }
+    }
+}
+
 /// The download went on.
 pub(super) fn download(state: &mut State, event: DownloadEvent) {
     // Of a download that was given up for the visitor's own file.
     if !matches!(state.bundle.source, Source::Catalog(_)) {
         return;
     }
-    let bytes = match state.bundle.fetch {
-        Fetch::Running { bytes } | Fetch::Retrying { bytes, .. } => bytes,
-        Fetch::Nothing | Fetch::Healing | Fetch::Here | Fetch::Failed => 0,
-    };
-    state.bundle.fetch = match event {
-        DownloadEvent::Progress { bytes } => Fetch::Running { bytes },
-        DownloadEvent::Retrying { attempt } => Fetch::Retrying { bytes, attempt },
-        DownloadEvent::Healing => Fetch::Healing,
-        DownloadEvent::Done => Fetch::Here,
-        DownloadEvent::Failed(error) => {
-            state.problem = Some(Problem::Download(error));
-            Fetch::Failed
-        }
-    };
+    state.bundle.fetch = state.bundle.fetch.after(&event);
+    if let DownloadEvent::Failed(error) = event {
+        state.problem = Some(Problem::Download(error));
+    }
 }
 
 /// Puts the policy and everything under way with it away. An engine that holds weights, or is about to,
@@ -180,6 +190,7 @@ pub(super) fn download(state: &mut State, event: DownloadEvent) {
 fn put_away(state: &mut State, turn: &mut Turn<'_>) {
     writing::drop_round(state);
     state.desk.conversation.clear();
+    state.guest = Guest::default();
     engines::kill(state, EngineKind::Gpu, turn);
     state.engines.gpu_note = None;
     match state.engines.cpu.phase {

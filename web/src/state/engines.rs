@@ -2,17 +2,16 @@
 
 use kudos_schema::{AdapterInfo, Failure, FailureKind, Loaded, Reply, Request};
 
+use super::agreement::Held;
 use super::bundle::{Bundle, Fetch, Source};
 use super::problem::{GpuNote, Problem};
 use super::turn::Turn;
-use super::{State, inspection, writing};
+use super::{State, agreement, guests, inspection, writing};
 use crate::event::{Effect, EngineChoice, EngineKind};
 
 /// From how many parameters on the GPU engine is fetched without being asked for: below, launching
 /// kernels takes longer than the CPU takes for the whole token.
 pub(crate) const GPU_GAINS_FROM: u64 = 5_000_000;
-/// The largest difference of a log-probability, in nats, at which the GPU is trusted.
-pub(crate) const MOST_DIFFERENCE: f32 = 2e-2;
 
 /// Both engines.
 #[derive(Debug, Clone, Default)]
@@ -36,10 +35,26 @@ pub(crate) struct Engine {
     pub(crate) backend: String,
     /// The graphics adapter.
     pub(crate) adapter: Option<AdapterInfo>,
-    /// Log-probabilities of the self-test in nats.
-    logprobs: Vec<f32>,
-    /// Speed of the self-test.
+    /// The policies that it has, the one at hand first.
+    pub(super) held: Vec<Held>,
+    /// Speed of the self-test with the policy at hand.
     pub(crate) tokens_per_second: f64,
+}
+
+impl Engine {
+    /// Whether it has the policy of this hash.
+    pub(crate) fn holds(&self, policy: &str) -> bool {
+        self.held.iter().any(|held| held.sha256 == policy)
+    }
+
+    /// Whether it takes or tests a policy beside the one at hand.
+    pub(crate) fn is_taking_guest(&self) -> bool {
+        match self.phase {
+            Phase::Loading => !self.held.is_empty(),
+            Phase::Probing => self.held.len() > 1,
+            Phase::Off | Phase::Starting | Phase::Idle | Phase::Able => false,
+        }
+    }
 }
 
 /// How far an engine is.
@@ -206,7 +221,20 @@ fn load(state: &mut State, kind: EngineKind, turn: &mut Turn<'_>) {
         EngineKind::Gpu => Some(state.bundle.sha256.clone()),
     };
     state.engines.get_mut(kind).phase = Phase::Loading;
-    turn.ask(Effect::Ask(kind, Request::Load { sha256 }));
+    turn.ask(Effect::Ask(kind, Request::Load { sha256, keep: Vec::new() }));
+}
+
+/// Lets an engine take a policy beside those that it keeps.
+pub(super) fn load_guest(
+    state: &mut State,
+    kind: EngineKind,
+    (policy, keep): (String, Vec<String>),
+    turn: &mut Turn<'_>,
+) {
+    let engine = state.engines.get_mut(kind);
+    engine.phase = Phase::Loading;
+    engine.held.retain(|held| keep.contains(&held.sha256));
+    turn.ask(Effect::Ask(kind, Request::Load { sha256: Some(policy), keep }));
 }
 
 /// An engine said something.
@@ -223,12 +251,16 @@ pub(super) fn reply(state: &mut State, kind: EngineKind, reply: Reply, turn: &mu
             let engine = state.engines.get_mut(kind);
             if engine.phase == Phase::Probing {
                 engine.phase = Phase::Able;
-                engine.logprobs = logprobs;
-                engine.tokens_per_second = tokens_per_second;
-                compare(state, turn);
+                if let [at_hand] = engine.held.as_mut_slice() {
+                    at_hand.logprobs = logprobs;
+                    engine.tokens_per_second = tokens_per_second;
+                } else if let Some(guest) = engine.held.last_mut() {
+                    guest.logprobs = logprobs;
+                }
+                agreement::compare(state, turn);
             }
         }
-        Reply::Began { id, prompt_ids } => writing::began(state, id, prompt_ids),
+        Reply::Began { id, prompt_ids } => writing::began(state, id, prompt_ids, turn),
         Reply::Wrote { id, tokens } => writing::wrote(state, id, tokens),
         Reply::Ended { id, reason, rest, seconds, reads } => {
             state.engines.restart = Restart::Allowed;
@@ -244,7 +276,10 @@ fn has_loaded(state: &mut State, kind: EngineKind, loaded: Loaded, turn: &mut Tu
     if state.engines.get(kind).phase != Phase::Loading {
         return;
     }
-    if kind == EngineKind::Cpu {
+    let is_first = state.engines.get(kind).held.is_empty();
+    let held = Held { sha256: loaded.sha256.clone(), logprobs: Vec::new() };
+    state.engines.get_mut(kind).held.push(held);
+    if kind == EngineKind::Cpu && is_first {
         if matches!(state.bundle.source, Source::Own { .. }) && state.bundle.manifest.is_none() {
             state.desk.take_policy(&loaded.manifest);
         }
@@ -254,31 +289,6 @@ fn has_loaded(state: &mut State, kind: EngineKind, loaded: Loaded, turn: &mut Tu
     }
     state.engines.get_mut(kind).phase = Phase::Probing;
     turn.ask(Effect::Ask(kind, Request::Probe));
-}
-
-/// Refuses a GPU whose numbers are not the CPU's.
-fn compare(state: &mut State, turn: &mut Turn<'_>) {
-    let Engines { cpu, gpu, .. } = &state.engines;
-    if gpu.phase != Phase::Able || cpu.phase != Phase::Able {
-        return;
-    }
-    let difference = largest_difference(&cpu.logprobs, &gpu.logprobs);
-    // Written so that a difference that is not a number is refused.
-    let agrees = difference <= MOST_DIFFERENCE;
-    if !agrees {
-        kill(state, EngineKind::Gpu, turn);
-        state.engines.gpu_note = Some(GpuNote::Disagrees { difference });
-    }
-}
-
-/// The largest difference in nats; not a number if one of them is not, infinite if the lengths differ or
-/// there is nothing to compare.
-fn largest_difference(one: &[f32], other: &[f32]) -> f32 {
-    if one.len() != other.len() || one.is_empty() {
-        return f32::INFINITY;
-    }
-    let differences = one.iter().zip(other).map(|(one, other)| (one - other).abs());
-    differences.fold(0.0, |most, next| if next.is_nan() || next > most { next } else { most })
 }
 
 /// An engine could not do something.
@@ -291,9 +301,11 @@ fn failed(state: &mut State, kind: EngineKind, failure: Failure, turn: &mut Turn
         // The GPU is given up for anything that the CPU may do better; a prompt is as long for both.
         let hopeless = kind == EngineKind::Cpu || cause == FailureKind::PromptTooLong;
         if hopeless && cause != FailureKind::DeviceLost {
-            writing::failed(state, id, Problem::Writing { cause, detail });
+            writing::failed(state, id, Problem::Writing { cause, detail }, turn);
             return;
         }
+    } else if kind == EngineKind::Cpu && guests::failed(state, cause, turn) {
+        return;
     }
     match kind {
         EngineKind::Gpu => lose_gpu(state, GpuNote::of(cause, detail), turn),
@@ -319,6 +331,9 @@ fn failed(state: &mut State, kind: EngineKind, failure: Failure, turn: &mut Turn
 pub(super) fn died(state: &mut State, kind: EngineKind, detail: String, turn: &mut Turn<'_>) {
     match kind {
         EngineKind::Gpu => lose_gpu(state, GpuNote::Failed { detail }, turn),
+        EngineKind::Cpu if state.engines.cpu.is_taking_guest() => {
+            guests::failed(state, FailureKind::Defect, turn);
+        }
         EngineKind::Cpu => {
             kill(state, EngineKind::Cpu, turn);
             match state.engines.restart {

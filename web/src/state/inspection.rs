@@ -1,11 +1,11 @@
 //! Looking at a token: what else could have been drawn, and going on from there.
 
-use kudos_schema::{Alternative, EndReason, Request, Written};
+use kudos_schema::{Alternative, AlternativesRequest, EndReason, Request, Written};
 
 use super::engines::Phase;
 use super::round::{Fixed, Round};
 use super::turn::Turn;
-use super::{State, writing};
+use super::{State, guests, writing};
 use crate::event::{Effect, EngineKind};
 
 /// How many alternatives are shown.
@@ -57,23 +57,31 @@ pub(super) fn close(state: &mut State, turn: &mut Turn<'_>) {
 
 /// Asks the engine, once it is free.
 pub(super) fn pump(state: &mut State, turn: &mut Turn<'_>) {
-    let kind = state.active();
-    let free = state.engines.get(kind).phase == Phase::Able && state.stopping.is_none();
-    let (Some(inspection), Some(round)) = (&mut state.inspection, &state.round) else { return };
+    let (Some(inspection), Some(round)) = (&state.inspection, &state.round) else { return };
+    let kind = guests::engine_for(state, round);
+    let engine = state.engines.get(kind);
+    let free = engine.phase == Phase::Able && state.stopping.is_none();
     if inspection.answer != Answer::Waiting || !free || round.is_busy() {
         return;
     }
     let Some(completion) = round.completions.get(inspection.sample) else { return };
+    if !engine.holds(completion.policy()) {
+        return;
+    }
     let before = completion.tokens.iter().take(inspection.token).map(|token| token.id);
-    state.next_id += 1;
-    let request = Request::Alternatives {
-        id: state.next_id,
+    let id = state.next_id + 1;
+    let request = AlternativesRequest {
+        id,
+        policy: completion.policy().to_owned(),
         token_ids: completion.prompt_ids.iter().copied().chain(before).collect(),
-        sampling: round.sampling.clone(),
+        sampling: completion.arm.sampling.clone(),
         count: COUNT,
     };
-    inspection.answer = Answer::Asked(kind, state.next_id);
-    turn.ask(Effect::Ask(kind, request));
+    state.next_id = id;
+    if let Some(inspection) = &mut state.inspection {
+        inspection.answer = Answer::Asked(kind, id);
+    }
+    turn.ask(Effect::Ask(kind, Request::Alternatives(request)));
 }
 
 /// The inspection that this question belongs to.

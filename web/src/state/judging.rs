@@ -169,7 +169,7 @@ fn complete(state: &mut State, pending: Pending, turn: &mut Turn<'_>) {
 /// Keeps the rating of the round at hand, if it is one that anybody would accept.
 fn keep(state: &mut State, judged: Judged, turn: &mut Turn<'_>) -> bool {
     let Some(round) = &state.round else { return false };
-    let rating = rating(state, round, &judged);
+    let Some(rating) = rating(state, round, &judged) else { return false };
     if let Err(error) = rating.validate() {
         state.problem = Some(Problem::Unratable { detail: error.to_string() });
         return false;
@@ -231,12 +231,8 @@ pub(super) fn toggle_report(state: &mut State, place: usize, turn: &mut Turn<'_>
         return;
     }
     let Some(round) = &mut state.round else { return };
-    match round.reported.iter().position(|other| *other == place) {
-        Some(found) => drop(round.reported.remove(found)),
-        None if place < round.completions.len() => round.reported.push(place),
-        None => {}
-    }
-    round.reported.sort_unstable();
+    let toggled = |other: &usize| round.reported.contains(other) != (*other == place);
+    round.reported = (0..round.completions.len()).filter(toggled).collect();
     keep_again(state, turn);
 }
 
@@ -291,9 +287,10 @@ pub(super) fn skip(state: &mut State, turn: &mut Turn<'_>) {
         judge(state, Verdict::Report, turn);
         return;
     }
+    let asked = state.round.as_ref().is_some_and(|round| round.query.is_some());
     writing::settle(state);
     state.inspection = None;
-    turn.ask(Effect::Focus("write"));
+    turn.ask(Effect::Focus(if asked { "ask" } else { "write" }));
 }
 
 /// Takes the last rating back that is not sent, and shows its texts again; brings deleted ratings back.
@@ -315,11 +312,14 @@ pub(super) fn undo(state: &mut State, turn: &mut Turn<'_>) {
     turn.ask(Effect::ForgetRatings(vec![id]));
     round.judged = None;
     round.shown_ms = Some(turn.around.now_ms);
-    state.desk.task = round.task.clone();
-    state.desk.conversation.clear();
-    if form(&round.task) == Form::Conversation {
-        let turns = round.messages.len().saturating_sub(1).max(1);
-        state.desk.conversation = round.messages[1..turns].to_vec();
+    // A query of the collector is no part of what the visitor was about.
+    if round.query.is_none() {
+        state.desk.task = round.task.clone();
+        state.desk.conversation.clear();
+        if form(&round.task) == Form::Conversation {
+            let turns = round.messages.len().saturating_sub(1).max(1);
+            state.desk.conversation = round.messages[1..turns].to_vec();
+        }
     }
     state.round = Some(round);
     turn.ask(Effect::Announce(state.words().rating.undone.to_owned()));

@@ -22,7 +22,7 @@ pub(super) fn event(state: &State, key: &str) -> Option<Event> {
 /// Closes or stops the thing in front.
 fn escape(state: &State) -> Option<Event> {
     let round = state.round.as_ref();
-    if round.is_some_and(|round| round.is_busy()) {
+    if state.is_busy() {
         Some(Event::StopPressed)
     } else if state.inspection.is_some() {
         Some(Event::TokenClosed)
@@ -59,6 +59,7 @@ fn other(key: &str) -> Option<Event> {
         "u" => Event::UndoPressed,
         "s" => Event::SkipPressed,
         "w" => Event::WritePressed,
+        "q" => Event::QueryWanted,
         "n" => Event::AnotherPrompt,
         "c" => Event::ColorToggled,
         "?" => Event::PanelToggled(Panel::Help),

@@ -4,9 +4,12 @@
 //! out as effects. After each event the engines and the writing are carried on as far as they can be, so
 //! no event has to know what waits for it.
 
+mod agreement;
+pub(crate) mod asked;
 pub(crate) mod bundle;
 pub(crate) mod desk;
 pub(crate) mod engines;
+pub(crate) mod guests;
 pub(crate) mod inspection;
 pub(crate) mod judging;
 mod keys;
@@ -31,9 +34,11 @@ use crate::event::{
     Surroundings, Timer,
 };
 use crate::words::{self, Words};
+use asked::{Asking, QueryNote};
 use bundle::{Bundle, Source};
 use desk::Desk;
 use engines::Engines;
+use guests::Guest;
 use inspection::Inspection;
 use judging::Pending;
 use outbox::Outbox;
@@ -63,10 +68,16 @@ pub struct State {
     pub(crate) catalog: Option<Catalog>,
     /// The policy at hand.
     pub(crate) bundle: Bundle,
+    /// A policy that meets it.
+    pub(crate) guest: Guest,
     /// What computes.
     pub(crate) engines: Engines,
     /// What the visitor asks.
     pub(crate) desk: Desk,
+    /// Whether the collector is asked what to rate.
+    pub(crate) asking: Asking,
+    /// Why nothing of the collector is shown.
+    pub(crate) query_note: Option<QueryNote>,
     /// The completions at hand.
     pub(crate) round: Option<Round>,
     /// A stopped completion whose engine has not said yet that it ended, and the engine.
@@ -130,6 +141,8 @@ pub fn update(state: &mut State, event: Event, surroundings: &Surroundings) -> V
     let mut turn = Turn::new(surroundings);
     happen(state, event, &mut turn);
     engines::advance(state, &mut turn);
+    guests::advance(state, &mut turn);
+    asked::advance(state, &mut turn);
     writing::pump(state, &mut turn);
     inspection::pump(state, &mut turn);
     turn.effects
@@ -141,6 +154,7 @@ fn happen(state: &mut State, event: Event, turn: &mut Turn<'_>) {
         Event::Opened(opening) => page::opened(state, *opening, turn),
         Event::CatalogCame(catalog) => bundle::catalog_came(state, catalog, turn),
         Event::Download(event) => bundle::download(state, event),
+        Event::GuestDownload(event) => guests::download(state, &event, turn),
         Event::OwnBundle { name, bytes } => bundle::own(state, name, bytes, turn),
         Event::Engine(kind, reply) => engines::reply(state, kind, reply, turn),
         Event::EngineDied(kind, detail) => engines::died(state, kind, detail, turn),
@@ -148,6 +162,7 @@ fn happen(state: &mut State, event: Event, turn: &mut Turn<'_>) {
         Event::Online(true) => page::online(state, turn),
         Event::Online(false) => state.offline = true,
         Event::Stored(result) => page::stored(state, result),
+        Event::QueryCame(answer) => asked::came(state, answer, turn),
         Event::Posted(answer) => outbox::posted(state, answer, turn),
         Event::UpdateWaits => state.update_waits = true,
         Event::PolicyChosen(place) => bundle::choose(state, place, turn),
@@ -157,6 +172,7 @@ fn happen(state: &mut State, event: Event, turn: &mut Turn<'_>) {
         Event::PromptPicked(text) => page::pick_prompt(state, &text),
         Event::AnotherPrompt => writing::another_prompt(state, turn),
         Event::NewConversation => writing::new_conversation(state, turn),
+        Event::QueryWanted => asked::ask(state, turn),
         Event::WritePressed => writing::write(state, turn),
         Event::StopPressed => writing::stop(state, turn),
         Event::ModeChosen(mode) => page::remember(state, turn, |memory| memory.mode = mode),

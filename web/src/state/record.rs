@@ -17,19 +17,23 @@ pub(crate) const MAX_REMARK_BYTES: usize = 4 * 1024;
 pub(crate) const MAX_EDIT_BYTES: usize = MAX_TEXT_BYTES / 2;
 const MAX_NAME_BYTES: usize = 256;
 
-/// The rating that a verdict makes of a round.
-pub(super) fn rating(state: &State, round: &Round, judged: &Judged) -> Rating {
+/// The rating that a verdict makes of a round; none where nobody wrote.
+pub(super) fn rating(state: &State, round: &Round, judged: &Judged) -> Option<Rating> {
+    let (policy, rival) = round.policies()?;
     let samples = round.completions.iter().filter_map(|completion| {
-        completion.ended().map(|reason| completion.sample(reason, &round.sampling))
+        let reason = completion.ended()?;
+        Some(completion.sample(reason))
     });
+    // Where the visitor went on from a token of their own, the texts are no answer to the query.
+    let branched = round.completions.iter().any(|completion| !completion.fixed.is_empty());
     let remark = round.remark.trim();
-    Rating {
+    Some(Rating {
         version: RATING_VERSION,
         id: judged.id.clone(),
         created: judged.created.clone(),
         page_version: env!("CARGO_PKG_VERSION").to_owned(),
-        policy: round.policy.clone(),
-        rival: None,
+        policy: policy.clone(),
+        rival: rival.cloned(),
         backend: shortened(&round.backend(), MAX_NAME_BYTES),
         task: round.task.clone(),
         prompt: prompt(round),
@@ -45,8 +49,8 @@ pub(super) fn rating(state: &State, round: &Round, judged: &Judged) -> Rating {
             Locale::English => "en".to_owned(),
             Locale::Chinese => "zh".to_owned(),
         },
-        query: None,
-    }
+        query: round.query.clone().filter(|_| !branched),
+    })
 }
 
 /// What the policy was given, which all completions of a round share.
@@ -59,14 +63,16 @@ fn prompt(round: &Round) -> RatedPrompt {
     }
 }
 
-/// The rating as it leaves the page: what the person typed is masked, what the policy wrote is not, since
-/// its tokens are recorded and must fit its text.
+/// The rating as it leaves the page: what the person typed is masked. What the policy wrote is not, since
+/// its tokens are recorded and must fit its text; nor is a prompt that the collector itself sent.
 pub(crate) fn outgoing(rating: &Rating) -> Rating {
     let mut masked = rating.clone();
-    for message in &mut masked.prompt.messages {
-        message.content = mask_personal_data(&message.content);
+    if masked.query.is_none() {
+        for message in &mut masked.prompt.messages {
+            message.content = mask_personal_data(&message.content);
+        }
+        masked.prompt.text = mask_personal_data(&masked.prompt.text);
     }
-    masked.prompt.text = mask_personal_data(&masked.prompt.text);
     masked.remark = masked.remark.map(|remark| mask_personal_data(&remark));
     if let Verdict::Edit(text) = &mut masked.verdict {
         *text = mask_personal_data(text);

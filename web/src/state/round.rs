@@ -1,7 +1,8 @@
 //! The completions at hand: one, or two of the same prompt side by side.
 
-use kudos_schema::{EndReason, Message, PolicyId, Sample, Sampling, Verdict, Written};
+use kudos_schema::{Arm, AskedQuery, EndReason, Message, PolicyId, Sample, Verdict, Written};
 
+use super::asked::SHOWN;
 use crate::event::{EngineKind, Mode};
 
 /// Completions of one prompt, and what was said of them.
@@ -17,10 +18,8 @@ pub(crate) struct Round {
     pub(crate) text: String,
     /// What stood in the prompt field.
     pub(crate) typed: String,
-    /// The policy that writes.
-    pub(crate) policy: PolicyId,
-    /// The distribution drawn from.
-    pub(crate) sampling: Sampling,
+    /// The collector's query that it shows; none where the visitor asked.
+    pub(crate) query: Option<AskedQuery>,
     /// The engine that writes the next tokens.
     pub(crate) engine: EngineKind,
     /// In the order shown, left first.
@@ -55,8 +54,12 @@ pub(crate) struct Judged {
 }
 
 /// One completion, as far as it is written.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Completion {
+    /// The policy that writes it, and the distribution drawn from.
+    pub(crate) arm: Arm,
+    /// A text that is only shown: it was written elsewhere.
+    pub(crate) shown: Option<Sample>,
     /// The request that writes it, or wrote it last.
     pub(crate) id: u64,
     /// The seed of its draw.
@@ -103,6 +106,44 @@ pub(crate) enum Stage {
 }
 
 impl Completion {
+    /// A completion of which nothing is written.
+    pub(crate) fn new(arm: Arm, seed: u64) -> Self {
+        Self {
+            arm,
+            shown: None,
+            id: 0,
+            seed,
+            fixed: Vec::new(),
+            prompt_ids: Vec::new(),
+            tokens: Vec::new(),
+            rest: String::new(),
+            stage: Stage::Waiting,
+            backends: Vec::new(),
+            seconds: 0.0,
+            reads: 0,
+        }
+    }
+
+    /// A text that was written elsewhere, after the prompt of these tokens.
+    pub(crate) fn shown(arm: Arm, sample: Sample, prompt_ids: Vec<u32>) -> Self {
+        let (seed, stage) = (sample.seed, Stage::Ended(sample.end_reason));
+        let backends = vec![SHOWN.to_owned()];
+        Self { shown: Some(sample), prompt_ids, stage, backends, ..Self::new(arm, seed) }
+    }
+
+    /// SHA-256 of the policy that writes it.
+    pub(crate) fn policy(&self) -> &str {
+        &self.arm.policy.sha256
+    }
+
+    /// Whether it is still to be written.
+    pub(crate) fn is_open(&self) -> bool {
+        match self.stage {
+            Stage::Waiting | Stage::Writing => true,
+            Stage::Ended(_) | Stage::Failed => false,
+        }
+    }
+
     /// Everything that follows the prompt as it was typed: the fixed beginning, then what was drawn.
     pub(crate) fn whole(&self) -> String {
         self.fixed_text() + &self.drawn()
@@ -115,6 +156,9 @@ impl Completion {
 
     /// The text drawn.
     pub(crate) fn drawn(&self) -> String {
+        if let Some(sample) = &self.shown {
+            return sample.text.clone();
+        }
         let drawn: String = self.tokens.iter().map(|token| token.text.as_str()).collect();
         drawn + &self.rest
     }
@@ -128,35 +172,54 @@ impl Completion {
     }
 
     /// As a sample of a rating.
-    pub(crate) fn sample(&self, reason: EndReason, sampling: &Sampling) -> Sample {
+    pub(crate) fn sample(&self, reason: EndReason) -> Sample {
+        if let Some(sample) = &self.shown {
+            return sample.clone();
+        }
         Sample {
             text: self.drawn(),
             token_ids: self.tokens.iter().map(|token| token.id).collect(),
             logprobs_drawn: self.tokens.iter().map(|token| token.logprob_drawn).collect(),
             logprobs_full: self.tokens.iter().map(|token| token.logprob_full).collect(),
             end_reason: reason,
-            sampling: sampling.clone(),
+            sampling: self.arm.sampling.clone(),
             seed: self.seed,
         }
     }
 }
 
 impl Round {
+    /// Completions of which nothing is said, to be written in the order shown.
+    pub(crate) fn new(task: String, completions: Vec<Completion>, engine: EngineKind) -> Self {
+        Self {
+            mode: if completions.len() == 2 { Mode::Pair } else { Mode::Single },
+            task,
+            messages: Vec::new(),
+            text: String::new(),
+            typed: String::new(),
+            query: None,
+            engine,
+            order: (0..completions.len()).collect(),
+            completions,
+            shown_ms: None,
+            reasons: Vec::new(),
+            remark: String::new(),
+            reported: Vec::new(),
+            edit: None,
+            judged: None,
+        }
+    }
+
     /// Whether something is still to be written.
     pub(crate) fn is_busy(&self) -> bool {
-        let busy = |completion: &Completion| match completion.stage {
-            Stage::Waiting | Stage::Writing => true,
-            Stage::Ended(_) | Stage::Failed => false,
-        };
-        self.completions.iter().any(busy)
+        self.completions.iter().any(Completion::is_open)
     }
 
     /// Whether there is something to judge: every text is there and has a token.
     pub(crate) fn is_ratable(&self) -> bool {
         let there = |completion: &Completion| {
-            completion.ended().is_some()
-                && !completion.tokens.is_empty()
-                && !completion.prompt_ids.is_empty()
+            let tokens = completion.shown.is_some() || !completion.tokens.is_empty();
+            completion.ended().is_some() && tokens && !completion.prompt_ids.is_empty()
         };
         !self.completions.is_empty() && self.completions.iter().all(there)
     }
@@ -166,6 +229,13 @@ impl Round {
         self.completions
             .iter_mut()
             .find(|completion| completion.id == id && completion.stage == Stage::Writing)
+    }
+
+    /// The policy that wrote the first text, and that of the second where it is another.
+    pub(crate) fn policies(&self) -> Option<(&PolicyId, Option<&PolicyId>)> {
+        let mut policies = self.completions.iter().map(|completion| &completion.arm.policy);
+        let first = policies.next()?;
+        Some((first, policies.next().filter(|rival| *rival != first)))
     }
 
     /// Every device that drew a token of it, in words.

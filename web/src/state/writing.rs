@@ -1,15 +1,16 @@
 //! Writing: asking for completions, taking their tokens in, stopping, and going on after an engine is
 //! lost.
 
-use kudos_schema::{EndReason, PolicyId, Request, WriteRequest, Written};
+use kudos_schema::{Arm, EndReason, PolicyId, Request, WriteRequest, Written};
 
-use super::State;
+use super::asked::{self, QueryNote};
 use super::desk::{Form, form, prompts, shortened};
 use super::engines::Phase;
 use super::problem::Problem;
 use super::round::{Completion, Fixed, Round, Stage};
 use super::settings::SEEDS;
 use super::turn::Turn;
+use super::{State, guests};
 use crate::event::{Effect, EngineKind, Mode};
 
 /// The longest name in a rating, in bytes.
@@ -41,8 +42,7 @@ pub(crate) struct Speed {
 
 /// Begins a round with what stands on the desk.
 pub(super) fn write(state: &mut State, turn: &mut Turn<'_>) {
-    let busy = state.round.as_ref().is_some_and(Round::is_busy);
-    if busy || !state.is_able() {
+    if state.is_busy() || !state.is_able() {
         return;
     }
     if state.desk.prompt.trim().is_empty() {
@@ -59,28 +59,16 @@ pub(super) fn write(state: &mut State, turn: &mut Turn<'_>) {
     };
     state.problem = None;
     state.inspection = None;
+    state.query_note = None;
     settle(state);
     let seed = seed.unwrap_or_else(|| turn.below(SEEDS));
-    let (messages, text) = state.desk.asked();
-    let (completions, order) = places(state.memory.mode, seed, turn);
-    state.round = Some(Round {
-        mode: state.memory.mode,
-        task: state.desk.task.clone(),
-        messages,
-        text,
-        typed: state.desk.prompt.clone(),
-        policy: policy(state),
-        sampling,
-        engine: state.active(),
-        completions,
-        order,
-        shown_ms: None,
-        reasons: Vec::new(),
-        remark: String::new(),
-        reported: Vec::new(),
-        edit: None,
-        judged: None,
-    });
+    let arm = Arm { policy: policy(state), sampling };
+    let (completions, order) = places(state.memory.mode, seed, &arm, turn);
+    let mut round = Round::new(state.desk.task.clone(), completions, state.active());
+    (round.messages, round.text) = state.desk.asked();
+    round.typed = state.desk.prompt.clone();
+    round.order = order;
+    state.round = Some(round);
     if form(&state.desk.task) == Form::Conversation {
         state.desk.prompt.clear();
     }
@@ -96,8 +84,8 @@ fn policy(state: &State) -> PolicyId {
 
 /// Empty completions in the order shown, and their places in the order of writing. Which seed stands on
 /// the left is a coin of its own.
-fn places(mode: Mode, seed: u64, turn: &mut Turn<'_>) -> (Vec<Completion>, Vec<usize>) {
-    let of_seed = |seed| Completion { seed, ..Completion::default() };
+fn places(mode: Mode, seed: u64, arm: &Arm, turn: &mut Turn<'_>) -> (Vec<Completion>, Vec<usize>) {
+    let of_seed = |seed| Completion::new(arm.clone(), seed);
     match mode {
         Mode::Single => (vec![of_seed(seed)], vec![0]),
         Mode::Pair => match turn.below(2) {
@@ -118,7 +106,8 @@ pub(super) fn write_again(state: &mut State, turn: &mut Turn<'_>) {
 /// Puts the round away; in a dialogue, its reply becomes a turn.
 pub(super) fn settle(state: &mut State) {
     let Some(round) = state.round.take() else { return };
-    if form(&round.task) == Form::Conversation && round.task == state.desk.task {
+    let goes_on = round.query.is_none() && round.task == state.desk.task;
+    if goes_on && form(&round.task) == Form::Conversation {
         state.desk.conversation.extend(round.turns().into_iter().flatten());
     }
 }
@@ -139,12 +128,12 @@ pub(super) fn pump(state: &mut State, turn: &mut Turn<'_>) {
         round.engine = EngineKind::Cpu;
     }
     let engine = state.engines.get(round.engine);
-    if engine.phase != Phase::Able {
+    if engine.phase != Phase::Able || !engine.holds(round.completions[place].policy()) {
         return;
     }
     let backend = engine.backend.clone();
     let drawn = round.completions[place].tokens.len();
-    let mut sampling = round.sampling.clone();
+    let mut sampling = round.completions[place].arm.sampling.clone();
     if drawn >= sampling.max_completion_length {
         round.completions[place].stage = Stage::Ended(EndReason::Length);
         note_shown(state, turn);
@@ -166,6 +155,7 @@ pub(super) fn pump(state: &mut State, turn: &mut Turn<'_>) {
     let fixed = completion.fixed.iter().map(|fixed| fixed.id);
     let request = WriteRequest {
         id: completion.id,
+        policy: completion.policy().to_owned(),
         messages: round.messages.clone(),
         text: round.text.clone(),
         begin: fixed.chain(completion.tokens.iter().map(|token| token.id)).collect(),
@@ -176,11 +166,17 @@ pub(super) fn pump(state: &mut State, turn: &mut Turn<'_>) {
 }
 
 /// An engine began to write.
-pub(super) fn began(state: &mut State, id: u64, prompt_ids: Vec<u32>) {
-    let completion = state.round.as_mut().and_then(|round| round.written_by(id));
+pub(super) fn began(state: &mut State, id: u64, prompt_ids: Vec<u32>, turn: &mut Turn<'_>) {
+    let Some(round) = &mut state.round else { return };
     // After a lost device the prompt that is reported holds tokens that were drawn: the first one counts.
-    if let Some(completion) = completion.filter(|completion| completion.tokens.is_empty()) {
-        completion.prompt_ids = prompt_ids;
+    let Some(completion) = round.written_by(id).filter(|it| it.tokens.is_empty()) else { return };
+    completion.prompt_ids.clone_from(&prompt_ids);
+    // Policies that meet have read the same, or what they wrote cannot be compared.
+    let reads_other =
+        |other: &Completion| !other.prompt_ids.is_empty() && other.prompt_ids != prompt_ids;
+    if round.completions.iter().any(reads_other) {
+        discard(state, turn);
+        asked::say(state, QueryNote::OtherTokens, turn);
     }
 }
 
@@ -196,15 +192,16 @@ pub(super) fn ended(state: &mut State, end: End, turn: &mut Turn<'_>) {
     if has_stopped(state, end.id) {
         return;
     }
-    let Some(completion) = state.round.as_mut().and_then(|round| round.written_by(end.id)) else {
-        return;
-    };
+    let Some(round) = &mut state.round else { return };
+    let meet = round.policies().is_some_and(|(_, rival)| rival.is_some());
+    let Some(completion) = round.written_by(end.id) else { return };
     completion.stage = Stage::Ended(end.reason);
     completion.rest = end.rest;
     completion.seconds += end.seconds;
     completion.reads += end.reads;
     let tokens = completion.tokens.len() as f64;
-    if tokens > 0.0 && completion.seconds > 0.0 {
+    // How fast each of two policies wrote could tell which is which.
+    if !meet && tokens > 0.0 && completion.seconds > 0.0 {
         state.speed = Some(Speed {
             tokens_per_second: tokens / completion.seconds,
             reads_per_token: completion.reads as f64 / tokens,
@@ -214,7 +211,7 @@ pub(super) fn ended(state: &mut State, end: End, turn: &mut Turn<'_>) {
 }
 
 /// Notes the moment when all texts stood there.
-fn note_shown(state: &mut State, turn: &mut Turn<'_>) {
+pub(super) fn note_shown(state: &mut State, turn: &mut Turn<'_>) {
     let Some(round) = &mut state.round else { return };
     if !round.is_busy() && round.shown_ms.is_none() {
         round.shown_ms = Some(turn.around.now_ms);
@@ -224,6 +221,7 @@ fn note_shown(state: &mut State, turn: &mut Turn<'_>) {
 
 /// Stops writing: what is there stays, and what arrives later is ignored.
 pub(super) fn stop(state: &mut State, turn: &mut Turn<'_>) {
+    asked::cancel(state);
     let Some(round) = state.round.as_mut().filter(|round| round.is_busy()) else { return };
     for completion in &mut round.completions {
         match completion.stage {
@@ -252,6 +250,7 @@ pub(super) fn discard(state: &mut State, turn: &mut Turn<'_>) {
 
 /// Puts the round away where its engine is stopped anyway.
 pub(super) fn drop_round(state: &mut State) {
+    asked::cancel(state);
     state.round = None;
     state.inspection = None;
 }
@@ -270,6 +269,7 @@ pub(super) fn recover(state: &mut State, kind: EngineKind) {
 
 /// No engine is left: texts that have begun end here, the others fail.
 pub(super) fn give_up(state: &mut State) {
+    asked::cancel(state);
     let Some(round) = &mut state.round else { return };
     for completion in &mut round.completions {
         if matches!(completion.stage, Stage::Waiting | Stage::Writing) {
@@ -283,11 +283,18 @@ pub(super) fn give_up(state: &mut State) {
 }
 
 /// A completion could not be written: so cannot the others of the round.
-pub(super) fn failed(state: &mut State, id: u64, problem: Problem) {
+pub(super) fn failed(state: &mut State, id: u64, problem: Problem, turn: &mut Turn<'_>) {
     if has_stopped(state, id) {
         return;
     }
-    if state.round.as_mut().and_then(|round| round.written_by(id)).is_some() {
+    let Some(round) = &mut state.round else { return };
+    if round.written_by(id).is_none() {
+        return;
+    }
+    if round.query.is_some() {
+        drop_round(state);
+        asked::say(state, QueryNote::NotWritten, turn);
+    } else {
         give_up(state);
         state.problem = Some(problem);
     }
@@ -346,10 +353,12 @@ pub(super) fn new_conversation(state: &mut State, turn: &mut Turn<'_>) {
 /// Writes anew from a fixed beginning. A pair has one prompt, so both of its texts go on from there; what
 /// comes of it is another rating.
 pub(super) fn branch(state: &mut State, fixed: &[Fixed]) {
-    let engine = state.active();
-    let Some(round) = &mut state.round else { return };
-    let anew = |seed| Completion { seed, fixed: fixed.to_vec(), ..Completion::default() };
-    round.completions = round.completions.iter().map(|old| anew(old.seed)).collect();
+    let engine = state.round.as_ref().map(|round| guests::engine_for(state, round));
+    let (Some(round), Some(engine)) = (&mut state.round, engine) else { return };
+    for completion in &mut round.completions {
+        let anew = Completion::new(completion.arm.clone(), completion.seed);
+        *completion = Completion { fixed: fixed.to_vec(), ..anew };
+    }
     round.engine = engine;
     round.shown_ms = None;
     round.reasons.clear();

@@ -2,6 +2,7 @@
 
 use kudos_schema::{EndReason, PairChoice, Verdict, Written};
 
+use super::asked;
 use super::control::{button, pressed};
 use super::graph;
 use crate::event::{Event, Mode};
@@ -25,9 +26,12 @@ pub(super) fn section(state: &State) -> Node {
     if state.memory.colored {
         section = section.child(legend(looking));
     }
+    let note = asked::note(state);
     let Some(round) = &state.round else {
-        return section.child(Node::new("p").with("class", "hint").text(words.empty));
+        let empty = || Node::new("p").with("class", "hint").text(words.empty);
+        return section.child(note.unwrap_or_else(empty));
     };
+    section = section.children(note);
     section = section.children(given(state, round));
     let places = (0..round.completions.len()).map(|place| completion(state, round, place));
     let class = match round.mode {
@@ -55,8 +59,11 @@ fn legend(words: &LookingWords) -> Node {
         .child(Node::new("ul").with("aria-labelledby", "legend-label").children(classes.map(entry)))
 }
 
-/// The prompt, where no conversation shows it.
+/// The prompt, where no conversation on the desk shows it.
 fn given(state: &State, round: &Round) -> Option<Node> {
+    if round.query.is_some() {
+        return Some(prompt_of_query(state, round));
+    }
     let text = match form(&round.task) {
         Form::Conversation => return None,
         Form::Text => round.text.clone(),
@@ -64,6 +71,28 @@ fn given(state: &State, round: &Round) -> Option<Node> {
     };
     let label = Node::new("span").with("class", "who").text(state.words().rating.given);
     Some(Node::new("div").with("class", "given").child(label).child(Node::new("p").text(text)))
+}
+
+/// All that the collector has the policies read, but the name of the task.
+fn prompt_of_query(state: &State, round: &Round) -> Node {
+    let words = state.words();
+    let said = round.messages.iter().filter(|message| message.role != "system");
+    let mut parts: Vec<(&str, &str)> = Vec::new();
+    for message in said {
+        let who = match message.role.as_str() {
+            "user" => words.rating.given,
+            _ => words.desk.policy_said,
+        };
+        parts.push((who, message.content.trim()));
+    }
+    if !round.text.is_empty() {
+        parts.push((words.rating.given, &round.text));
+    }
+    let parts = parts.into_iter().flat_map(|(who, text)| {
+        let label = Node::new("span").with("class", "who").text(who);
+        [label, Node::new("p").text(text)]
+    });
+    Node::new("div").with("class", "given").children(parts)
 }
 
 fn completion(state: &State, round: &Round, place: usize) -> Node {
@@ -76,7 +105,7 @@ fn completion(state: &State, round: &Round, place: usize) -> Node {
     };
     let heading = format!("text-{place}");
     let chosen = is_chosen(round, place);
-    let busy = matches!(completion.stage, Stage::Waiting | Stage::Writing);
+    let busy = completion.is_open();
     let mut head = Node::new("div")
         .with("class", "head")
         .child(Node::new("h3").with("id", heading.clone()).text(name))
@@ -155,7 +184,9 @@ fn text(state: &State, completion: &Completion, place: usize) -> Node {
             text = text.child(Node::new("span").with("class", class).text(token.text.clone()));
         }
     }
-    if completion.rest.is_empty() {
+    if let Some(sample) = &completion.shown {
+        text.text(sample.text.clone())
+    } else if completion.rest.is_empty() {
         text
     } else {
         text.child(Node::new("span").with("class", "rest").text(completion.rest.clone()))

@@ -1,5 +1,6 @@
 //! What the visitor asks: policy, task, prompt, conversation.
 
+use super::asked;
 use super::control::{Usable, button, labelled, option, pressed, usable};
 use crate::event::{Event, Mode};
 use crate::node::{Handler, Node};
@@ -28,6 +29,7 @@ pub(super) fn section(state: &State) -> Node {
         .children(conversation(state))
         .child(prompt(state))
         .child(buttons(state))
+        .children(asked::on_desk(state))
 }
 
 fn policy(state: &State) -> Node {
@@ -102,7 +104,8 @@ fn conversation(state: &State) -> Option<Node> {
         return None;
     }
     let words = &state.words().desk;
-    let asked = state.round.as_ref().and_then(|round| round.messages.last());
+    let own = state.round.as_ref().filter(|round| round.query.is_none());
+    let asked = own.and_then(|round| round.messages.last());
     let mut turns = Vec::new();
     for message in state.desk.conversation.iter().chain(asked) {
         let (class, who) = match message.role.as_str() {
@@ -162,7 +165,7 @@ fn shown(prompt: &str) -> String {
 
 fn buttons(state: &State) -> Node {
     let words = &state.words().desk;
-    let busy = state.round.as_ref().is_some_and(|round| round.is_busy());
+    let busy = state.is_busy();
     let write = button("write", words.write, Event::WritePressed).with("class", "main");
     let has_prompts = state
         .bundle

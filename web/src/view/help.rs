@@ -16,6 +16,7 @@ pub(super) fn inside(state: &State) -> Vec<Node> {
         (&["e"], words.edit),
         (&["w"], words.write),
         (&["n"], words.another),
+        (&["q"], words.asked),
         (&["s"], words.skip),
         (&["u"], words.undo),
         (&["r", "R"], words.report),

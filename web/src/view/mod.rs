@@ -3,6 +3,7 @@
 //! Elements that may be missing have an id or stand behind those that stay, so that what is drawn is
 //! found again and the focus stays where it is.
 
+mod asked;
 mod completions;
 mod consent;
 mod control;
@@ -51,7 +52,7 @@ fn header(state: &State) -> Node {
         let open = state.panel == Some(panel);
         button(id, text, Event::PanelToggled(panel))
             .with("aria-expanded", if open { "true" } else { "false" })
-            .with("aria-controls", id.trim_end_matches("-toggle"))
+            .with("aria-controls", id.strip_suffix("-toggle").unwrap_or(id))
     };
     let panels = Node::new("nav").with("aria-label", words.page.preferences).children([
         toggle(Panel::Settings, "settings-toggle", words.settings.heading),

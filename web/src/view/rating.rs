@@ -2,10 +2,12 @@
 
 use kudos_schema::{PairChoice, Thumb, Verdict};
 
+use super::asked;
 use super::control::{Usable, button, labelled, pressed, usable};
 use crate::event::{Event, Mode};
 use crate::node::{Handler, Node};
 use crate::state::State;
+use crate::state::asked::SHOWN;
 use crate::state::judging::{Judgeable, REASONS};
 use crate::state::record::{MAX_EDIT_BYTES, MAX_REMARK_BYTES};
 use crate::words::{RatingWords, fill};
@@ -145,10 +147,14 @@ fn row(state: &State) -> Node {
     let words = &state.words().rating;
     let undo = button("undo", words.undo, Event::UndoPressed);
     let skip = button("skip", words.skip, Event::SkipPressed);
-    Node::new("div").with("id", "rating-row").with("class", "row").children([
-        usable(skip, Usable::when(state.round.as_ref().map(|_| ()))),
-        usable(undo, Usable::when(state.can_undo().then_some(()))),
-    ])
+    Node::new("div")
+        .with("id", "rating-row")
+        .with("class", "row")
+        .children([
+            usable(skip, Usable::when(state.round.as_ref().map(|_| ()))),
+            usable(undo, Usable::when(state.can_undo().then_some(()))),
+        ])
+        .children(asked::next(state))
 }
 
 fn reason(words: &RatingWords, slug: &str) -> &'static str {
@@ -198,6 +204,14 @@ fn remark(state: &State) -> Option<Node> {
 fn written_by(state: &State) -> Option<Node> {
     let round = state.round.as_ref()?;
     round.judged.as_ref()?;
-    let text = fill(state.words().rating.written_by, &[&round.policy.name, &round.backend()]);
+    let words = &state.words().rating;
+    let (policy, rival) = round.policies()?;
+    let policy = match rival {
+        None => policy.name.clone(),
+        Some(rival) => fill(words.both_policies, &[&policy.name, &rival.name]),
+    };
+    let backend = round.backend();
+    let device = if backend == SHOWN { words.elsewhere } else { &backend };
+    let text = fill(words.written_by, &[&policy, device]);
     Some(Node::new("p").with("id", "written-by").with("class", "hint").text(text))
 }

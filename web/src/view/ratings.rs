@@ -78,9 +78,10 @@ fn export(state: &State) -> Vec<Node> {
 /// The last rating as it leaves the page.
 fn preview(state: &State) -> Vec<Node> {
     let words = &state.words().ratings;
-    let shown = state.ratings.last().map(|stored| {
-        serde_json::to_string_pretty(&outgoing(&stored.rating)).expect("a rating is JSON")
-    });
+    let shown = state
+        .ratings
+        .last()
+        .map(|stored| serde_json::to_string(&outgoing(&stored.rating)).expect("a rating is JSON"));
     let shown = shown.map(|text| in_lines(&text));
     vec![
         Node::new("h3").with("id", "preview-heading").text(words.preview),
@@ -94,32 +95,44 @@ fn preview(state: &State) -> Vec<Node> {
     ]
 }
 
-/// Pretty JSON with each list of numbers in one line.
+/// JSON in lines, each list of numbers in one of them. `serde_json` would lay it out by writing the rating
+/// with a second copy of everything that writes it.
 fn in_lines(json: &str) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    for line in json.lines() {
-        let trimmed = line.trim_start();
-        let number = trimmed.starts_with(|first: char| first == '-' || first.is_ascii_digit());
-        let open = lines.last().is_some_and(|last| last.ends_with('[') || last.ends_with(", "));
-        match lines.last_mut() {
-            Some(last) if number && open => {
-                last.push_str(trimmed.trim_end_matches(','));
-                if trimmed.ends_with(',') {
-                    last.push_str(", ");
-                }
-            }
-            Some(last) if trimmed.starts_with(']') && ends_with_number(last) => {
-                last.push_str(trimmed)
-            }
-            Some(_) | None => lines.push(line.to_owned()),
+    let mut lines = String::new();
+    let (mut depth, mut flat, mut quoted, mut escaped) = (0, false, false, false);
+    for (at, letter) in json.char_indices() {
+        let rest = &json[at + letter.len_utf8()..];
+        let opens = !quoted && matches!(letter, '{' | '[');
+        let closes = !quoted && matches!(letter, '}' | ']');
+        let next = !quoted && letter == ',';
+        if quoted {
+            quoted = escaped || letter != '"';
+            escaped = letter == '\\' && !escaped;
+        } else if letter == '"' {
+            quoted = true;
         }
+        if opens {
+            flat = rest.find(['"', '[', '{', ']']).is_some_and(|end| rest[end..].starts_with(']'));
+            depth += usize::from(!flat);
+        }
+        if closes && !flat {
+            depth -= 1;
+            break_line(&mut lines, depth);
+        }
+        lines.push(letter);
+        if (opens || next) && !flat {
+            break_line(&mut lines, depth);
+        } else if next || (!quoted && letter == ':') {
+            lines.push(' ');
+        }
+        flat &= !closes;
     }
-    lines.join("\n")
+    lines
 }
 
-/// Whether the line is a list of numbers that is not closed yet.
-fn ends_with_number(line: &str) -> bool {
-    line.contains('[') && line.ends_with(|last: char| last.is_ascii_digit())
+fn break_line(lines: &mut String, depth: usize) {
+    lines.push('\n');
+    lines.extend(std::iter::repeat_n("  ", depth));
 }
 
 fn rater(state: &State) -> Vec<Node> {
@@ -160,10 +173,12 @@ mod tests {
 
     #[test]
     fn lists_of_numbers_stand_in_one_line_and_nothing_is_lost() {
-        let value =
-            serde_json::json!({ "a": [1, -2.5, 3], "b": [], "c": ["1", "2"], "d": [[1], [2]] });
-        let text = in_lines(&serde_json::to_string_pretty(&value).unwrap());
-        assert!(text.contains("\"a\": [1, -2.5, 3]"), "{text}");
+        let value = serde_json::json!({
+            "a": [1, -2.5, 3], "b": [], "c": ["1", "2: {x}, \"[3,4]\\\\"], "d": [[1], [2]], "e": {"f": null},
+        });
+        let text = in_lines(&value.to_string());
+        assert!(text.contains("\"a\": [1, -2.5, 3],\n"), "{text}");
+        assert!(text.contains("\n  \"e\": {\n    \"f\": null\n  }\n}"), "{text}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 }

@@ -6,6 +6,7 @@ use super::control::button;
 use crate::event::{DownloadError, EngineKind, Event, Setting};
 use crate::node::Node;
 use crate::state::State;
+use crate::state::asked::Asking;
 use crate::state::bundle::Fetch;
 use crate::state::engines::Phase;
 use crate::state::problem::{GpuNote, Problem};
@@ -47,7 +48,7 @@ pub(super) fn gpu_note(state: &State) -> Option<String> {
 /// The element that says what the page is doing. Numbers that run are not spoken.
 fn progressing(state: &State) -> Node {
     let node = Node::new("span").with("class", "doing");
-    match state.bundle.fetch {
+    match state.shown_fetch().0 {
         Fetch::Running { .. } => node.with("aria-live", "off"),
         Fetch::Nothing | Fetch::Retrying { .. } | Fetch::Healing | Fetch::Here | Fetch::Failed => {
             node
@@ -57,11 +58,14 @@ fn progressing(state: &State) -> Node {
 
 fn doing(state: &State) -> String {
     let words = &state.words().status;
-    let whole = state.entry().map_or(0, |entry| entry.bytes);
+    let (fetch, whole) = state.shown_fetch();
+    if matches!(state.asking, Asking::Fetching) {
+        return state.words().asked.asking.to_owned();
+    }
     if state.round.as_ref().is_some_and(|round| round.is_busy()) && state.is_able() {
         return words.working.to_owned();
     }
-    match state.bundle.fetch {
+    match fetch {
         Fetch::Nothing if state.catalog.is_none() && state.problem.is_none() => {
             words.catalog.to_owned()
         }
@@ -125,8 +129,8 @@ fn speed(state: &State) -> Node {
 }
 
 fn progress(state: &State) -> Option<Node> {
-    let whole = state.entry().map_or(0, |entry| entry.bytes);
-    let there = match state.bundle.fetch {
+    let (fetch, whole) = state.shown_fetch();
+    let there = match fetch {
         Fetch::Running { bytes } | Fetch::Retrying { bytes, .. } => bytes,
         Fetch::Healing => 0,
         Fetch::Nothing | Fetch::Here | Fetch::Failed => return None,

@@ -1,8 +1,8 @@
 //! The page in Simplified Chinese.
 
 use super::{
-    ConsentWords, DeskWords, ErrorWords, GpuWords, HelpWords, LookingWords, PageWords, RatingWords,
-    RatingsWords, SettingsWords, StatusWords, Words,
+    AskedWords, ConsentWords, DeskWords, ErrorWords, GpuWords, HelpWords, LookingWords, PageWords,
+    RatingWords, RatingsWords, SettingsWords, StatusWords, Words,
 };
 
 pub(super) const WORDS: Words = Words {
@@ -75,6 +75,19 @@ pub(super) const WORDS: Words = Words {
         policy_said: "回复",
         waiting: "模型就绪后即可写作。",
     },
+    asked: AskedWords {
+        ask: "给我一个来评",
+        next: "下一题",
+        hint: "由收集服务器选择它想了解的内容。它只会得知您的随机编号和任务。",
+        asking: "正在询问要评什么…",
+        nothing: "目前没有题目。请用您自己的提示写作，或稍后再问。",
+        unreachable: "收集服务器没有回应。请用您自己的提示写作，或稍后再问。",
+        not_understood: "已跳过此题：本页面无法显示。请换一题。",
+        too_large: "已跳过此题：所需内存超过本设备。请换一题。",
+        not_loaded: "已跳过此题：所需的模型无法加载。请换一题。",
+        other_tokens: "已跳过此题：两个模型对提示的读法不同。请换一题。",
+        not_written: "已跳过此题：有一段文字未能写出。请换一题。",
+    },
     rating: RatingWords {
         texts: "写出的文字",
         left: "左",
@@ -133,6 +146,8 @@ pub(super) const WORDS: Words = Words {
         undone: "已撤回上一个评分。",
         chosen: "已选",
         written_by: "由 {} 写成，运行于 {}。",
+        both_policies: "{}（左）和 {}（右）",
+        elsewhere: "另一台设备",
     },
     looking: LookingWords {
         color: "显示概率",
@@ -249,6 +264,7 @@ pub(super) const WORDS: Words = Words {
         edit: "一段文字：修改",
         write: "写",
         another: "换一个提示",
+        asked: "询问收集服务器要评什么",
         skip: "跳过这些文字",
         undo: "撤回上一个评分",
         report: "举报第一段、第二段文字",

@@ -1,8 +1,8 @@
 //! The page in English.
 
 use super::{
-    ConsentWords, DeskWords, ErrorWords, GpuWords, HelpWords, LookingWords, PageWords, RatingWords,
-    RatingsWords, SettingsWords, StatusWords, Words,
+    AskedWords, ConsentWords, DeskWords, ErrorWords, GpuWords, HelpWords, LookingWords, PageWords,
+    RatingWords, RatingsWords, SettingsWords, StatusWords, Words,
 };
 
 pub(super) const WORDS: Words = Words {
@@ -75,6 +75,21 @@ pub(super) const WORDS: Words = Words {
         policy_said: "Reply",
         waiting: "Write is possible as soon as the policy is ready.",
     },
+    asked: AskedWords {
+        ask: "Give me something to rate",
+        next: "Next question",
+        hint: "The collector chooses what it would like to know. It learns your random number and the task.",
+        asking: "Asking what to rate…",
+        nothing: "There is nothing to ask at the moment. Write with a prompt of your own, or ask again later.",
+        unreachable: "The collector does not answer. Write with a prompt of your own, or ask again later.",
+        not_understood: "This question was skipped, since this page cannot show it. Ask for another one.",
+        too_large: "This question was skipped, since it needs more memory than this device has. Ask for another \
+                    one.",
+        not_loaded: "This question was skipped, since a policy for it could not be loaded. Ask for another one.",
+        other_tokens: "This question was skipped, since its two policies read the prompt differently. Ask for \
+                       another one.",
+        not_written: "This question was skipped, since a text could not be written. Ask for another one.",
+    },
     rating: RatingWords {
         texts: "What it wrote",
         left: "Left",
@@ -133,6 +148,8 @@ pub(super) const WORDS: Words = Words {
         undone: "The last rating is taken back.",
         chosen: "chosen",
         written_by: "Written by {} on {}.",
+        both_policies: "{} (left) and {} (right)",
+        elsewhere: "another device",
     },
     looking: LookingWords {
         color: "Show probabilities",
@@ -254,6 +271,7 @@ pub(super) const WORDS: Words = Words {
         edit: "One text: edit it",
         write: "Write",
         another: "Another prompt",
+        asked: "Ask the collector what to rate",
         skip: "Skip these texts",
         undo: "Take the last rating back",
         report: "Report the first text, the second text",

@@ -7,6 +7,7 @@ mod chinese;
 mod english;
 
 use crate::event::Locale;
+use crate::state::asked::QueryNote;
 
 /// A struct of texts whose fields are also given as a list, so that tests reach each of them.
 macro_rules! texts {
@@ -30,6 +31,7 @@ pub(crate) struct Words {
     pub(crate) page: PageWords,
     pub(crate) status: StatusWords,
     pub(crate) desk: DeskWords,
+    pub(crate) asked: AskedWords,
     pub(crate) rating: RatingWords,
     pub(crate) looking: LookingWords,
     pub(crate) settings: SettingsWords,
@@ -68,6 +70,29 @@ texts! {
 }
 
 texts! {
+    /// What the collector asks.
+    AskedWords {
+        ask, next, hint, asking, nothing, unreachable, not_understood, too_large, not_loaded,
+        other_tokens, not_written,
+    }
+}
+
+impl AskedWords {
+    /// Why nothing of the collector is shown.
+    pub(crate) fn note(&self, note: QueryNote) -> &'static str {
+        match note {
+            QueryNote::Nothing => self.nothing,
+            QueryNote::Unreachable => self.unreachable,
+            QueryNote::NotUnderstood => self.not_understood,
+            QueryNote::TooLarge => self.too_large,
+            QueryNote::NotLoaded => self.not_loaded,
+            QueryNote::OtherTokens => self.other_tokens,
+            QueryNote::NotWritten => self.not_written,
+        }
+    }
+}
+
+texts! {
     /// Completions and verdicts.
     RatingWords {
         texts, left, right, only, given, fixed, empty, waiting, writing, ended_stop, ended_length,
@@ -77,6 +102,7 @@ texts! {
         reason_clear, reason_natural, reason_on_topic, reason_wrong, reason_repetitive,
         reason_confusing, reason_harmful, remark, remark_hint, report, report_left, report_right,
         reported, undo, skip, kept, changeable, locked, undone, chosen, written_by,
+        both_policies, elsewhere,
     }
 }
 
@@ -118,7 +144,7 @@ texts! {
     /// What this page is, and its keys.
     HelpWords {
         heading, about, how, keys, key, does, left, right, tie, both_bad, thumbs, stars, edit, write,
-        another, skip, undo, report, color, escape, help, off,
+        another, asked, skip, undo, report, color, escape, help, off,
     }
 }
 
@@ -203,6 +229,7 @@ mod tests {
             words.page.list(),
             words.status.list(),
             words.desk.list(),
+            words.asked.list(),
             words.rating.list(),
             words.looking.list(),
             words.settings.list(),

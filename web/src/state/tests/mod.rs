@@ -1,6 +1,8 @@
 //! Laws of the state, played as visits: events in, effects out.
 
+pub(crate) mod asked;
 mod engines;
+mod guests;
 mod judging;
 mod outbox;
 mod page;
@@ -228,7 +230,7 @@ pub(crate) fn asks(effects: &[Effect]) -> Vec<String> {
                 Request::Probe => "probe",
                 Request::Write(_) => "write",
                 Request::Stop { .. } => "stop",
-                Request::Alternatives { .. } => "alternatives",
+                Request::Alternatives(_) => "alternatives",
             };
             asked.push(format!("{what} {kind:?}"));
         }

@@ -265,10 +265,8 @@ fn alternatives_are_asked_for_after_the_tokens_before() {
     visit.pair();
     let effects = looked_at(&mut visit);
     let asked = |effect: &Effect| {
-        let Effect::Ask(_, Request::Alternatives { token_ids, count, .. }) = effect else {
-            return None;
-        };
-        Some((token_ids.clone(), *count))
+        let Effect::Ask(_, Request::Alternatives(request)) = effect else { return None };
+        Some((request.token_ids.clone(), request.count))
     };
     assert_eq!(effects.iter().find_map(asked), Some((vec![1, 2, 3, 10], 8)));
 }

@@ -152,7 +152,8 @@ fn what_is_promised_to_tests_in_a_browser_is_there() {
         seed engine-measured engine-cpu engine-gpu ratings-toggle ratings session-count \
         export-ratings export-preference export-unpaired export-scalar export-sft rater-reset \
         ratings-delete send-now preview help-toggle help locale-en locale-zh color-toggle \
-        token-panel status progress error retry update own-bundle graph policy";
+        token-panel status progress error retry update own-bundle graph policy ask next-query \
+        query-note";
     for id in promised.split_whitespace() {
         assert!(found.contains(id), "{id}");
     }

@@ -8,7 +8,7 @@ use crate::event::{
 };
 use crate::state::State;
 use crate::state::inspection::Answer;
-use crate::state::tests::{COLLECTOR, Visit, adapter, catalog};
+use crate::state::tests::{COLLECTOR, Visit, adapter, asked, catalog};
 
 /// The page in every state that looks different, by name.
 pub(super) fn states() -> Vec<(&'static str, State)> {
@@ -37,6 +37,25 @@ pub(super) fn states() -> Vec<(&'static str, State)> {
         states.push(("a panel", visit.state));
     }
     states.extend(rated());
+    states.extend(asked());
+    states
+}
+
+/// What the collector asks, from the question to the verdict.
+fn asked() -> Vec<(&'static str, State)> {
+    let mut visit = asked::visit();
+    visit.send(Event::QueryWanted);
+    let mut states = vec![("the collector is asked", visit.state.clone())];
+    visit.send(Event::QueryCame(Ok(None)));
+    states.push(("it asks nothing", visit.state.clone()));
+    asked::asks_for(&mut visit, asked::query(&["a", "b"]));
+    visit.send(Event::GuestDownload(DownloadEvent::Progress { bytes: 300 }));
+    states.push(("a guest comes", visit.state.clone()));
+    visit.send(Event::StopPressed);
+    asked::asks_for(&mut visit, asked::with_samples(&["a", "b"]));
+    states.push(("a query is shown", visit.state.clone()));
+    visit.send(Event::PairJudged(PairChoice::Left));
+    states.push(("a query is judged", visit.state));
     states
 }
 
