@@ -8,21 +8,21 @@ export async function speed(name, tokens, rounds) {
   const replies = listen(worker);
   await replies.next("ready");
   ask(worker, { load: { sha256: null } }, bytes);
-  await replies.next("loaded");
+  const { sha256 } = await replies.next("loaded");
   // The self-test that the page runs too: it tells the engine how often to look at its mail.
   ask(worker, "probe");
   await replies.next("probed");
   let best = 0;
   for (let round = 0; round < rounds; round += 1) {
-    best = Math.max(best, await write(worker, replies, round, tokens + 1));
+    best = Math.max(best, await write(worker, replies, { id: round, policy: sha256 }, tokens + 1));
   }
   worker.terminate();
   return best;
 }
 
-async function write(worker, replies, id, tokens) {
+async function write(worker, replies, request, tokens) {
   const sampling = { temperature: 1, top_k: 0, top_p: 1, max_completion_length: tokens };
-  ask(worker, { write: { id, messages: [], text: "w", begin: Array(15).fill(1), sampling, seed: 1 } });
+  ask(worker, { write: { ...request, messages: [], text: "w", begin: Array(15).fill(1), sampling, seed: 1 } });
   let first;
   let last;
   let count = 0;

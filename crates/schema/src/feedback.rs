@@ -29,6 +29,32 @@ pub struct ImportReport {
     pub refused: BTreeMap<RefusalCause, usize>,
     /// Every line refused, in order.
     pub refusals: Vec<Refusal>,
+    /// How far what raters' devices recorded lies from what was recomputed here, in accepted ratings: by `cpu`
+    /// and `other`.
+    pub drift: BTreeMap<String, Drift>,
+}
+
+/// How far log-probabilities of the full softmax that were recorded lie from those recomputed.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Drift {
+    /// Tokens compared.
+    pub tokens: usize,
+    /// The largest distance of a token, in nats.
+    pub worst_nats: f64,
+    /// Mean of recorded minus recomputed, in nats a token: the divergence of the device that wrote from this
+    /// one, as far as the tokens drawn tell.
+    pub kl_nats: f64,
+}
+
+impl Drift {
+    /// With further tokens, recorded minus recomputed.
+    pub fn add(&mut self, differences: &[f64]) {
+        let before = self.kl_nats * self.tokens as f64;
+        self.tokens += differences.len();
+        self.kl_nats = (before + differences.iter().sum::<f64>()) / self.tokens.max(1) as f64;
+        let worst = differences.iter().map(|difference| difference.abs());
+        self.worst_nats = worst.fold(self.worst_nats, f64::max);
+    }
 }
 
 /// A line that was refused.

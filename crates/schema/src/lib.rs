@@ -33,7 +33,7 @@ pub use engine::{
 };
 pub use export::{ExportShape, export_rows};
 pub use feedback::{
-    Agreement, Counterfactual, FeedbackStats, ImportReport, InfluenceReport, JudgedRow,
+    Agreement, Counterfactual, Drift, FeedbackStats, ImportReport, InfluenceReport, JudgedRow,
     PolicyStats, PullReport, RaterWeights, Refusal, RefusalCause, UncheckedCause, VerdictStats,
 };
 pub use hexadecimal::hexadecimal;

@@ -24,6 +24,14 @@ const LEAST_TEMPERATURE: f64 = 0.1;
 /// What masking leaves of personal data.
 const MASKS: [&str; 3] = ["[e-mail]", "[link]", "[number]"];
 
+/// What a check found.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Found {
+    pub(super) checked: Checked,
+    /// Recorded minus recomputed log-probability of each token under the full softmax, in nats.
+    pub(super) differences: Vec<f64>,
+}
+
 /// How far a rating could be checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Checked {
@@ -37,11 +45,7 @@ pub(super) enum Checked {
 ///
 /// # Errors
 /// The first thing that is not as the policy has it.
-pub(super) fn check(
-    rating: &Rating,
-    places: &[usize],
-    policy: &Policy,
-) -> Result<Checked, Refused> {
+pub(super) fn check(rating: &Rating, places: &[usize], policy: &Policy) -> Result<Found, Refused> {
     let samples = || places.iter().map(|place| (*place, &rating.samples[*place]));
     for (place, sample) in samples() {
         let named = |refused: Refused| Refused {
@@ -53,12 +57,13 @@ pub(super) fn check(
         check_text(&rating.prompt.token_ids, sample, &policy.tokenizer).map_err(named)?;
     }
     let checked = check_prompt(&rating.prompt, policy)?;
+    let mut differences = Vec::new();
     for (place, sample) in samples() {
-        check_logprobs(rating, sample, policy).map_err(|reason| {
+        differences.extend(check_logprobs(rating, sample, policy).map_err(|reason| {
             Refused::new(RefusalCause::Logprobs, format!("sample {place}, {reason}"))
-        })?;
+        })?);
     }
-    Ok(checked)
+    Ok(Found { checked, differences })
 }
 
 fn check_tokens(prompt: &[u32], sample: &Sample, policy: &Policy) -> Result<(), Refused> {
@@ -138,20 +143,24 @@ fn check_prompt(prompt: &RatedPrompt, policy: &Policy) -> Result<Checked, Refuse
     Err(wrong(format!("prompt.token_ids spell {decoded:?} and not prompt.text")))
 }
 
-/// What the tolerance is for what a device drew.
-fn tolerance_nats(backend: &str, temperature: f64) -> f64 {
-    let is_cpu = |name: &str| {
+/// Whether nothing but a CPU computed.
+pub(super) fn is_cpu(backend: &str) -> bool {
+    // A completion that went on elsewhere after a lost device names both.
+    backend.split(" + ").all(|name| {
         let name = name.to_ascii_lowercase();
         (name.contains("flex") || name.contains("cpu")) && !name.contains("gpu")
-    };
-    // A completion that went on elsewhere after a lost device names both.
-    let all_cpu = backend.split(" + ").all(is_cpu);
-    let nats = if all_cpu { CPU_TOLERANCE_NATS } else { GPU_TOLERANCE_NATS };
+    })
+}
+
+/// What the tolerance is for what a device drew.
+fn tolerance_nats(backend: &str, temperature: f64) -> f64 {
+    let nats = if is_cpu(backend) { CPU_TOLERANCE_NATS } else { GPU_TOLERANCE_NATS };
     let divisor = if temperature == 0.0 { 1.0 } else { temperature };
     nats / divisor.clamp(LEAST_TEMPERATURE, 1.0)
 }
 
-fn check_logprobs(rating: &Rating, sample: &Sample, policy: &Policy) -> Result<(), String> {
+/// The differences of the log-probabilities under the full softmax.
+fn check_logprobs(rating: &Rating, sample: &Sample, policy: &Policy) -> Result<Vec<f64>, String> {
     let tolerance = tolerance_nats(&rating.backend, sample.sampling.temperature);
     let again = |cut: Cut| recompute(&policy.model, &rating.prompt.token_ids, sample, cut);
     let near = |left: f32, right: f32| (f64::from(left) - f64::from(right)).abs() <= tolerance;
@@ -181,5 +190,6 @@ fn check_logprobs(rating: &Rating, sample: &Sample, policy: &Policy) -> Result<(
             return Err(wrong("logprobs_drawn", place, (*said, exact.drawn[place])));
         }
     }
-    Ok(())
+    let pairs = sample.logprobs_full.iter().zip(&exact.full);
+    Ok(pairs.map(|(said, given)| f64::from(*said) - f64::from(*given)).collect())
 }

@@ -11,7 +11,7 @@ use anyhow::Result;
 use kudos_core::bundle::sha256;
 use kudos_schema::{Check, CheckOutcome, ImportReport, Rating, UncheckedCause};
 
-use super::check::{Checked, check};
+use super::check::{Checked, check, is_cpu};
 use super::lines::{Line, Refused, lines_of, read};
 use super::policies::Policies;
 use super::table;
@@ -169,9 +169,13 @@ impl Import {
             }
             match check(rating, places, policy) {
                 Err(refused) => return Ok(Err(refused)),
-                Ok(Checked::Wholly) => {}
-                Ok(Checked::PromptAsItIs) => {
-                    unchecked = unchecked.or(Some(UncheckedCause::Prompt));
+                Ok(found) => {
+                    let device = if is_cpu(&rating.backend) { "cpu" } else { "other" };
+                    let drift = self.report.drift.entry(device.to_owned()).or_default();
+                    drift.add(&found.differences);
+                    if found.checked == Checked::PromptAsItIs {
+                        unchecked = unchecked.or(Some(UncheckedCause::Prompt));
+                    }
                 }
             }
         }

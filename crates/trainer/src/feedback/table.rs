@@ -23,6 +23,13 @@ pub(super) fn import(report: &ImportReport) -> String {
     for (cause, count) in &report.unchecked {
         lines.push(format!("  {count} accepted and not wholly checked: {}", why(*cause)));
     }
+    for (device, drift) in &report.drift {
+        let device = if device == "cpu" { "CPUs" } else { "other devices" };
+        lines.push(format!(
+            "  {} tokens written by {device}: at most {:.1e} nats from here, divergence {:.1e} nats a token",
+            drift.tokens, drift.worst_nats, drift.kl_nats
+        ));
+    }
     if report.differing_duplicates > 0 {
         lines.push(format!(
             "  {} duplicates differ from the first of their id, which stays",
