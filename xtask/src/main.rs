@@ -3,6 +3,7 @@
 //! Plain processes started one after the other, so that each line can be repeated by hand.
 
 mod bench;
+mod bench_collector;
 mod bench_web;
 mod dependencies;
 mod license;
@@ -25,13 +26,15 @@ cargo xtask <task>
   web     only the page: builds it and drives a Chromium through it: [PARTS OF TEST FILES' NAMES...]
   site    the end of `trunk build`, which calls it: policies with their catalog, the service worker
   bench   speed of training and generation beside PyTorch: [THREADS...] [wgpu:N...];
-          `bench web`: size of the shipped page, speed in a browser beside onnxruntime-web and wllama
+          `bench web`: size of the shipped page, speed in a browser beside onnxruntime-web and wllama;
+          `bench collector`: ratings a second, latency and memory on SQLite and PostgreSQL: [ROWS TO EXPORT]
   help    this text
 
 Environment
   KUDOS_COLLECTOR     address that the page posts ratings to, read by `site`; without it they stay with the visitor
   KUDOS_PYTHON        a Python that has tests/golden/requirements-test.txt, instead of target/python
   KUDOS_LAVAPIPE_ICD  the ICD file of a software Vulkan driver, instead of the system's lvp_icd*.json
+  KUDOS_POSTGRES      the folder of PostgreSQL's initdb and pg_ctl, instead of /usr/lib/postgresql/*/bin; `none` leaves it out
   KUDOS_CHROMIUM      a Chromium or Chrome, instead of the first on the PATH";
 
 fn main() -> ExitCode {
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         ["site"] => site::run(&workspace, None),
         ["site", folder] => site::run(&workspace, Some(folder)),
         ["bench", "web"] => bench_web::run(&workspace),
+        ["bench", "collector", rest @ ..] => bench_collector::run(&workspace, rest),
         ["bench", rest @ ..] => bench::run(&workspace, rest),
         [] | ["help" | "--help" | "-h"] => {
             terminal::say(HELP);
