@@ -16,10 +16,7 @@ use crate::workspace::{Workspace, list, run as run_command};
 /// The step that failed.
 pub(crate) fn run(workspace: &Workspace, names: &[&str]) -> Result<()> {
     let tools = step("prerequisites of the page", || web_tools::find(workspace))?;
-    step("trainer", || {
-        // As `cargo test --workspace` builds it: the same features, so that nothing is compiled twice.
-        run_command(&mut workspace.cargo(&["build", "--workspace", "--bin", "trainer"]))
-    })?;
+    step("programs", || build_programs(workspace))?;
     step("page", || build(workspace, &Profile::Dev).map(drop))?;
     step("browser tests", || test(workspace, &tools, names))
 }
@@ -53,6 +50,17 @@ pub(crate) fn build(workspace: &Workspace, profile: &Profile) -> Result<PathBuf>
     Ok(folder)
 }
 
+/// Builds the programs that the page meets.
+///
+/// # Errors
+/// A build failed.
+pub(crate) fn build_programs(workspace: &Workspace) -> Result<()> {
+    // The trainer as the tests build it: the same features, so that nothing is compiled twice.
+    let trainer = ["build", "--workspace", "--exclude", "collector", "--bin", "trainer"];
+    run_command(&mut workspace.cargo(&trainer))?;
+    run_command(&mut workspace.cargo(&["build", "--package", "collector"]))
+}
+
 /// Runs the browser tests on the page that was built for development.
 ///
 /// # Errors
@@ -70,7 +78,11 @@ pub(crate) fn test(workspace: &Workspace, tools: &WebTools, names: &[&str]) -> R
         .current_dir(&workspace.root)
         .env("KUDOS_SITE", workspace.target.join("site"))
         .env("KUDOS_SCREENSHOTS", workspace.target.join("screenshots"))
-        .env("KUDOS_TRAINER", debug.join(format!("trainer{}", std::env::consts::EXE_SUFFIX)));
+        .env("KUDOS_TRAINER", debug.join(format!("trainer{}", std::env::consts::EXE_SUFFIX)))
+        .env(
+            "KUDOS_COLLECTOR_PROGRAM",
+            debug.join(format!("collector{}", std::env::consts::EXE_SUFFIX)),
+        );
     run_command(tools.offer_to(&mut node))
 }
 

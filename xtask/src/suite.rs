@@ -10,6 +10,11 @@ use crate::{dependencies, page, prerequisites, terminal, web_tools};
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
+/// Everything but the collector, which is compiled by itself: features of its dependencies would be united with those of
+/// burn's, and `cargo run -p trainer` would compile burn a second time.
+const WITHOUT_COLLECTOR: [&str; 3] = ["--workspace", "--exclude", "collector"];
+const COLLECTOR: [&str; 2] = ["--package", "collector"];
+
 /// Runs all steps.
 ///
 /// # Errors
@@ -26,7 +31,11 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     })?;
     let web_tools = step("prerequisites of the page", || web_tools::find(workspace))?;
     step("lints", || {
-        cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])
+        for packages in [WITHOUT_COLLECTOR.as_slice(), &COLLECTOR] {
+            let denied = ["--all-targets", "--", "--deny", "warnings"];
+            cargo(&[&["clippy"], packages, &denied].concat())?;
+        }
+        Ok(())
     })?;
     step("lints for wasm32", || {
         let packages = ["clippy", "-p", "kudos-core", "-p", "web", "-p", "engine"];
@@ -34,17 +43,28 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         cargo(&[packages.as_slice(), &targets].concat())
     })?;
     step("tests", || {
-        let arguments = ["test", "--workspace", "--lib", "--bins", "--tests"];
-        run_command(tools.offer_to(&mut workspace.cargo(&arguments)))
+        for packages in [WITHOUT_COLLECTOR.as_slice(), &COLLECTOR] {
+            let arguments = [&["test"], packages, &["--lib", "--bins", "--tests"]].concat();
+            run_command(tools.offer_to(&mut workspace.cargo(&arguments)))?;
+        }
+        Ok(())
     })?;
     step("doc tests", || {
-        run_command(tools.offer_to(&mut workspace.cargo(&["test", "--workspace", "--doc"])))
+        for packages in [WITHOUT_COLLECTOR.as_slice(), &COLLECTOR] {
+            let arguments = [&["test"], packages, &["--doc"]].concat();
+            run_command(tools.offer_to(&mut workspace.cargo(&arguments)))?;
+        }
+        Ok(())
     })?;
     step("documentation", || {
-        let arguments = ["doc", "--workspace", "--no-deps"];
-        run_command(workspace.cargo(&arguments).env("RUSTDOCFLAGS", "--deny warnings"))
+        for packages in [WITHOUT_COLLECTOR.as_slice(), &COLLECTOR] {
+            let arguments = [&["doc"], packages, &["--no-deps"]].concat();
+            run_command(workspace.cargo(&arguments).env("RUSTDOCFLAGS", "--deny warnings"))?;
+        }
+        Ok(())
     })?;
     step("page", || page::build(workspace, &page::Profile::Dev).map(drop))?;
+    step("programs", || page::build_programs(workspace))?;
     step("browser tests", || page::test(workspace, &web_tools, &[]))?;
     terminal::say(&format!("\nall steps passed in {:.0} s", begin.elapsed().as_secs_f64()));
     Ok(())

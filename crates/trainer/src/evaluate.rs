@@ -108,25 +108,24 @@ pub fn evaluate(
         let generation = Generation { sampling, stop: &stop, coins, first_index };
         evaluation.rollout.append(workers.generate(&policy.model, &prompts, &generation)?);
     }
-    for (row, (item, _)) in items.iter().enumerate() {
-        let rollout = &evaluation.rollout;
-        let text = policy.tokenizer.decode(&rollout.completions[row]);
-        let completion = Completion {
+    let rollout = &evaluation.rollout;
+    let texts: Vec<String> =
+        rollout.completions.iter().map(|ids| policy.tokenizer.decode(ids)).collect();
+    let completions =
+        items.iter().zip(&texts).enumerate().map(|(row, ((item, _), text))| Completion {
             prompt: &item.prompt,
-            text: &text,
+            text,
             references: &item.references,
             ended: rollout.end_reasons[row] == EndReason::Stop,
             n_tokens: rollout.completions[row].len(),
             extra: &item.extra,
-        };
-        if let Some(score) = metric.score(&completion) {
+        });
+    let scores = metric.score_all(&completions.collect::<Vec<_>>());
+    for (((item, _), text), score) in items.iter().zip(texts).zip(scores) {
+        if let Some(score) = score {
             let reference = item.references.first().cloned();
-            evaluation.judged.push(Judged {
-                prompt: item.prompt.text(),
-                reference,
-                text,
-                score: score.into(),
-            });
+            let prompt = item.prompt.text();
+            evaluation.judged.push(Judged { prompt, reference, text, score: score.into() });
         }
     }
     Ok(evaluation)

@@ -16,7 +16,6 @@ use kudos_core::task::{Item, TaskData};
 use kudos_schema::{EndReason, Sampling};
 
 use crate::batches::items_of_step;
-use crate::data;
 use crate::device::Selected;
 use crate::drive::{self, Ended, Look, Occasion, Training, drive};
 use crate::evaluate::{self, Evaluation, evaluate, fitting, metric_of, pairs, policy_files};
@@ -29,6 +28,7 @@ use crate::session::{Session, StepNumbers, frozen, seed_device, working};
 use crate::summary::{self, Finished};
 use crate::supervised::{number, schedule};
 use crate::usage::usage;
+use crate::{data, output};
 
 /// Prompts scored together by the reference.
 const REFERENCE_BATCH: usize = 64;
@@ -119,6 +119,7 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
         &Finished {
             recipe,
             task: &task.name,
+            metric: setting.metric.name(),
             device: &selected.name,
             before: &before_eval,
             after: &after_eval,
@@ -151,12 +152,21 @@ impl<'a> Setting<'a> {
             validation: fitting(before, &task.validation, (longest, limit))?,
             train,
             rewards: plan.rewards(&before.model.device())?,
-            metric: metric(&task.name)?,
+            metric: judge(plan, before, task)?,
             reference: working(&before.model, recipe.optimizer.precision),
             schedule: schedule(recipe),
             plan,
         })
     }
+}
+
+/// What reports on a task: its metric, or where there is nothing to compare with, what is learned from.
+fn judge(plan: &Plan, policy: &Policy, task: &TaskData) -> Result<Box<dyn Reward>> {
+    let all = task.test.iter().chain(&task.validation).chain(&task.train);
+    if all.clone().any(|item| !item.references.is_empty()) {
+        return metric(&task.name);
+    }
+    Ok(Box::new(plan.rewards(&policy.model.device())?))
 }
 
 /// The reward that reports on a task.
@@ -176,9 +186,14 @@ fn source(recipe: &Recipe) -> Result<TaskData> {
     }
 }
 
-/// The unseen items of the final table; a user's set without a test split lends its validation.
+/// The unseen items of the final table; a user's set without a test split lends its validation, one with
+/// neither, since all of it is alike, what is learned from.
 fn held_out(recipe: &Recipe, policy: &Policy, task: &TaskData) -> Result<Vec<(Item, Vec<u32>)>> {
-    let items = if task.test.is_empty() { &task.validation } else { &task.test };
+    let parts = [&task.test, &task.validation, &task.train];
+    let items = parts.into_iter().find(|part| !part.is_empty()).unwrap_or(&task.train);
+    if std::ptr::eq(items, &task.train) {
+        output::note("nothing could be held out: the final table is of what was learned from");
+    }
     fitting(policy, items, (recipe.data.max_prompt_length, recipe.watch.eval_items))
 }
 

@@ -7,7 +7,7 @@ use kudos_schema::{Estimate, RunResult};
 use pollster::block_on;
 
 use crate::batches::{Purpose, coins};
-use crate::evaluate::{Evaluation, metric_of};
+use crate::evaluate::Evaluation;
 use crate::journal::{METRICS, read_metrics, series};
 use crate::policy::{self, Policy};
 use crate::recipe::Recipe;
@@ -36,6 +36,8 @@ pub struct Finished<'a> {
     pub recipe: &'a Recipe,
     /// The task's name.
     pub task: &'a str,
+    /// The held-out metric's name.
+    pub metric: &'a str,
     /// The device in words.
     pub device: &'a str,
     /// The starting policy on the held-out items.
@@ -72,8 +74,7 @@ pub fn compare(
 /// # Errors
 /// If the disk is full.
 pub fn write(session: Session, finished: &Finished<'_>) -> Result<()> {
-    let Finished { recipe, task, device, before, after, kl_nats, policy } = finished;
-    let name = metric_of(task);
+    let Finished { recipe, task, metric: name, device, before, after, kl_nats, policy } = finished;
     let rows = [
         held_out(&format!("{name}, drawn"), &before.drawn, &after.drawn, recipe.seed)?,
         held_out(&format!("{name}, greedy"), &before.greedy, &after.greedy, recipe.seed)?,
@@ -86,7 +87,7 @@ pub fn write(session: Session, finished: &Finished<'_>) -> Result<()> {
     let result = RunResult {
         version: 1,
         task: (*task).to_owned(),
-        metric: name.to_owned(),
+        metric: (*name).to_owned(),
         n: rows[0].n,
         before: rows[0].before,
         after: rows[0].after,

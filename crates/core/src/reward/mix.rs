@@ -79,6 +79,20 @@ impl Mix {
     }
 }
 
+impl Reward for Mix {
+    fn name(&self) -> &str {
+        "reward"
+    }
+
+    fn score(&self, completion: &Completion<'_>) -> Option<f32> {
+        Self::score(self, completion).total
+    }
+
+    fn score_all(&self, completions: &[Completion<'_>]) -> Vec<Option<f32>> {
+        Self::score_all(self, completions).into_iter().map(|scored| scored.total).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::Map;
