@@ -27,7 +27,7 @@ const PROMPTS = ["Look:", "I saw that", "They say that", "Once more,"];
 /** Ratings made on the CPU, and on WebGPU in software, which is slow. */
 const RATINGS = { cpu: 150, gpu: 15 };
 /** Ratings in which a new policy meets the first one. */
-const MEETINGS = 40;
+const MEETINGS = 80;
 
 /** Whether a text mentions an animal. */
 const mentions = (text) => ANIMALS.some((animal) => text.includes(animal));
@@ -98,7 +98,7 @@ class Circle {
     const answer = await fetch(`${this.url}/${what}`, { method, body, headers: { authorization: `Bearer ${this.token}`, ...type } });
     const text = await answer.text();
     assert.ok(answer.ok, `${method} ${what}: ${answer.status} ${text}`);
-    return text === "" ? undefined : JSON.parse(text);
+    return text;
   }
 
   async pull() {
@@ -152,6 +152,9 @@ async function rate(circle, count, gpu) {
     await visitor.at("send-now").click();
     await all;
     assert.deepEqual(browser.complaints, [], "the console is clean");
+  } catch (error) {
+    await browser.picture("failed-circle").catch(() => undefined);
+    throw error;
   } finally {
     await browser.close();
   }
@@ -159,10 +162,10 @@ async function rate(circle, count, gpu) {
 
 /** How often the policy of this hash won, and how often it lost, against the first. */
 async function meetings(circle, sha256) {
-  const { meetings } = await circle.admin("GET", "v1/stats");
-  const met = meetings.filter(({ first, second }) => first !== second && [first, second].includes(sha256));
-  const count = (own, other) => met.reduce((sum, meeting) => sum + meeting[meeting.first === sha256 ? own : other], 0);
-  return { won: count("first_wins", "second_wins"), lost: count("second_wins", "first_wins") };
+  const lines = (await circle.admin("GET", "v1/export?format=ratings")).trim().split("\n");
+  const met = lines.map((line) => JSON.parse(line)).filter(({ policy, rival }) => [policy.sha256, rival?.sha256].includes(sha256));
+  const count = (side, choice) => met.filter((rating) => rating[side]?.sha256 === sha256 && rating.rival && rating.verdict.pair === choice).length;
+  return { won: count("policy", "left") + count("rival", "right"), lost: count("policy", "right") + count("rival", "left") };
 }
 
 /** The lower end of Wilson's 95 % interval. */
@@ -178,7 +181,7 @@ const RECIPE = `
 model = "first/model"
 seed = 1
 [batch]
-prompts = 32
+prompts = 64
 [optimizer]
 adamw = { weight_decay = 0.0 }
 [sampling]
@@ -191,7 +194,9 @@ const OFF_POLICY = `
 baseline = "none"
 aggregation = { constant = 1 }
 kl_placement = "loss_k2"
-kl_coefficient = { fixed = 0.05 }
+kl_coefficient = { fixed = 0.01 }
+[feedback.importance]
+max_drift_nats = 3.0
 `;
 const LEARNED = `
 [data]
@@ -210,8 +215,8 @@ async function learn(circle) {
     const verb = stage.replace("_", "-");
     return circle.trainer(verb, "--config", `${name}.toml`, "--device", "flex", "--output-dir", name);
   };
-  await recipe("off-policy", "off_policy", 60, "3e-3", OFF_POLICY);
-  await recipe("dpo", "dpo", 40, "1e-3");
+  await recipe("off-policy", "off_policy", 100, "5e-3", OFF_POLICY);
+  await recipe("dpo", "dpo", 40, "1e-3", 'preference = { loss = "ipo", beta = 0.3 }\n');
   await recipe("reward", "reward", 60, "2e-3");
   const rows = PROMPTS.flatMap((prompt) => Array.from({ length: 8 }, () => `${JSON.stringify({ prompt })}\n`));
   await writeFile(circle.at("prompts.jsonl"), rows.join(""));

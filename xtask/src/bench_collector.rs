@@ -16,8 +16,8 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::terminal;
 use crate::workspace::{Workspace, capture, run as run_command};
+use crate::{prerequisites, terminal};
 
 /// Connections at once.
 const CONNECTIONS: [&str; 3] = ["1", "10", "100"];
@@ -60,7 +60,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
     fs::copy(workspace.root.join(policy), site.join(policy)).context("policies/base.kudos")?;
     let bench = Bench { program: workspace.target.join("debug/collector"), site, folder };
     bench.measure("SQLite", None, rows)?;
-    let programs = programs()?;
+    let programs = prerequisites::postgres()?;
     let Some(programs) = programs else { return Ok(()) };
     let server = start_postgres(&programs)?;
     bench.measure("PostgreSQL", Some(POSTGRES_URL), rows)?;
@@ -199,23 +199,6 @@ impl Drop for Running {
 
 fn number(measured: &Value, name: &str) -> Result<f64> {
     measured[name].as_f64().with_context(|| format!("no {name} in {measured}"))
-}
-
-/// The folder of PostgreSQL's programs; none if it is left out.
-fn programs() -> Result<Option<PathBuf>> {
-    let has = |folder: &Path| folder.join("initdb").exists() && folder.join("pg_ctl").exists();
-    if let Ok(named) = env::var("KUDOS_POSTGRES") {
-        return Ok((named != "none").then(|| named.into()));
-    }
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut folders: Vec<_> = versions.map(|version| version.path().join("bin")).collect();
-    folders.retain(|folder| has(folder));
-    folders.sort();
-    let found = folders.pop().context(
-        "PostgreSQL is not there: `apt-get install -y postgresql`, or set KUDOS_POSTGRES to the folder of its \
-         programs, or to none",
-    )?;
-    Ok(Some(found))
 }
 
 fn start_postgres(programs: &Path) -> Result<(Child, PathBuf)> {

@@ -35,6 +35,7 @@ Environment
   KUDOS_PYTHON        a Python that has tests/golden/requirements-test.txt, instead of target/python
   KUDOS_LAVAPIPE_ICD  the ICD file of a software Vulkan driver, instead of the system's lvp_icd*.json
   KUDOS_POSTGRES      the folder of PostgreSQL's initdb and pg_ctl, instead of /usr/lib/postgresql/*/bin; `none` leaves it out
+  KUDOS_POSTGRES      the folder of PostgreSQL's programs, instead of the newest in /usr/lib/postgresql; `none` leaves its tests out
   KUDOS_CHROMIUM      a Chromium or Chrome, instead of the first on the PATH";
 
 fn main() -> ExitCode {

@@ -1,5 +1,5 @@
-//! What the tests need from outside Cargo: a Python with its packages, to check our files with the tools of others,
-//! besides a Vulkan driver in software, to check the GPU path on any machine.
+//! What the tests need from outside Cargo: a Python with its packages, to check our files with the tools of others, a
+//! Vulkan driver in software, to check the GPU path on any machine, and PostgreSQL for the collector.
 //!
 //! Whatever is missing is named with the command that mends it. Only the Python packages are installed by themselves,
 //! into a virtual environment in the target folder.
@@ -30,6 +30,10 @@ const NO_PYTHON: &str = "Python is missing or too bare for a virtual environment
     run `apt-get install -y python3 python3-venv`, or set KUDOS_PYTHON to an interpreter that has the packages of \
     tests/golden/requirements-test.txt";
 
+const POSTGRES_VARIABLE: &str = "KUDOS_POSTGRES";
+const NO_POSTGRES: &str = "PostgreSQL is missing: run `apt-get install -y postgresql`, or set KUDOS_POSTGRES to the folder of \
+    its programs, or to `none` to leave its tests out";
+
 /// Exits with the packages that are missing or of another version; a local part such as `+cpu` does not count.
 const COMPARE_PACKAGES: &str = "\
 import sys
@@ -51,6 +55,7 @@ sys.exit(', '.join(wrong) or 0)
 pub(crate) struct Tools {
     python: PathBuf,
     lavapipe_icd: PathBuf,
+    postgres: Option<PathBuf>,
 }
 
 impl Tools {
@@ -59,6 +64,7 @@ impl Tools {
         command
             .env(PYTHON_VARIABLE, &self.python)
             .env(ICD_VARIABLE, &self.lavapipe_icd)
+            .env(POSTGRES_VARIABLE, self.postgres.as_deref().unwrap_or(Path::new("none")))
             // The Vulkan loader reads this one; the GPU path is tested on software everywhere alike.
             .env("VK_ICD_FILENAMES", &self.lavapipe_icd)
     }
@@ -81,8 +87,33 @@ pub(crate) fn find(workspace: &Workspace) -> Result<Tools> {
         }
         None => python_with(workspace, "python", REQUIREMENTS)?,
     };
-    terminal::say(&format!("python {}\nvulkan {}", python.display(), lavapipe_icd.display()));
-    Ok(Tools { python, lavapipe_icd })
+    let postgres = postgres()?;
+    let shown = postgres.as_deref().map_or("left out".into(), Path::to_string_lossy);
+    let (python_at, vulkan_at) = (python.display(), lavapipe_icd.display());
+    terminal::say(&format!("python {python_at}\nvulkan {vulkan_at}\npostgresql {shown}"));
+    Ok(Tools { python, lavapipe_icd, postgres })
+}
+
+/// The folder of PostgreSQL's programs; none if it is to be left out.
+///
+/// # Errors
+/// PostgreSQL is not there.
+pub(crate) fn postgres() -> Result<Option<PathBuf>> {
+    let has = |folder: &PathBuf| ["initdb", "pg_ctl"].iter().all(|it| folder.join(it).exists());
+    match env::var_os(POSTGRES_VARIABLE) {
+        Some(named) if named == "none" => Ok(None),
+        Some(named) => {
+            let folder = Some(PathBuf::from(named)).filter(has);
+            folder.map(Some).context("KUDOS_POSTGRES names no folder with initdb and pg_ctl")
+        }
+        None => {
+            let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+            let mut folders: Vec<PathBuf> =
+                versions.map(|version| version.path().join("bin")).filter(has).collect();
+            folders.sort();
+            folders.pop().context(NO_POSTGRES).map(Some)
+        }
+    }
 }
 
 fn existing(path: PathBuf, variable: &str) -> Result<PathBuf> {

@@ -56,6 +56,7 @@ mod query;
 mod run;
 mod sender;
 mod stats;
+mod strengths;
 mod taken;
 
 pub use app::app;

@@ -1,6 +1,6 @@
 //! `GET /v1/stats`: counts, and who won where two policies met. Aggregates only.
 //!
-//! The strengths of a leaderboard (Bradley-Terry and the like) follow from [`CollectorStats::meetings`]; they are not computed here.
+//! Strengths follow from the meetings (`strengths.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use crate::database::tallies::Tally;
 use crate::policy::shelf::Listed;
 use crate::problem::Problem;
 use crate::state::State;
+use crate::strengths::strengths;
 
 /// How long counts are shown before they are counted again, in milliseconds.
 const FRESH_MS: i64 = 10_000;
@@ -47,6 +48,8 @@ pub(crate) async fn counted(state: &State) -> Result<Arc<CollectorStats>, Proble
     stats.counted = rfc3339(now_ms);
     stats.raters = state.database.n_raters().await?;
     stats.refused = state.database.refusals().await?.into_iter().collect();
+    let strengths = strengths(&stats);
+    stats.policies.iter_mut().zip(strengths).for_each(|(policy, it)| policy.strength = it);
     stats.checks = checks(state.database.check_counts().await?);
     let stats = Arc::new(stats);
     *cache = Some((now_ms, stats.clone()));

@@ -47,6 +47,7 @@ pub(crate) async fn put(
     let (new, bundle) = outcome?;
     state.database.retire(&sha256, 0).await?;
     state.shelf.changed();
+    state.boards.changed().await;
     let published = PublishedPolicy {
         name: bundle.manifest.name,
         sha256,
@@ -68,6 +69,7 @@ pub(crate) async fn delete(
         return Err(Problem::not_found("there is no policy of this SHA-256: see /v1/policies"));
     }
     state.shelf.changed();
+    state.boards.changed().await;
     Ok(StatusCode::NO_CONTENT)
 }
 

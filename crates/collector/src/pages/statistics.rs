@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::State as FromState;
 use axum::response::Response;
-use kudos_schema::{CollectorStats, Meeting, PolicyTally};
+use kudos_schema::{CollectorStats, Estimate, Meeting, PolicyTally};
 
 use super::html::{escape, page, table};
 use crate::problem::Problem;
@@ -28,7 +28,7 @@ fn body(stats: &CollectorStats) -> String {
         stats.waiting,
         stats.erased,
     );
-    html += &leaderboard(&stats.policies);
+    html += &leaderboard(stats);
     html += &meetings(stats);
     let list = |caption: &str, counts: &BTreeMap<String, u64>| {
         let rows = counts.iter().map(|(name, number)| vec![escape(name), number.to_string()]);
@@ -50,29 +50,31 @@ fn body(stats: &CollectorStats) -> String {
     html + &format!("<p class=\"quiet\">Passed the check of log-probabilities: {passed}.</p>\n")
 }
 
-/// The policies as they are ranked. Strengths come from [`CollectorStats::meetings`] and are another column here, once they
-/// are computed.
-fn leaderboard(policies: &[PolicyTally]) -> String {
-    let mut ranked: Vec<&PolicyTally> = policies.iter().collect();
-    let rate = |policy: &PolicyTally| {
-        let met = policy.wins + policy.losses + policy.ties;
-        (met > 0).then(|| (policy.wins as f64 + policy.ties as f64 / 2.0) / met as f64)
-    };
+/// The policies by their strengths.
+fn leaderboard(stats: &CollectorStats) -> String {
+    let mut ranked: Vec<&PolicyTally> = stats.policies.iter().collect();
     // Whoever met nobody comes last.
-    ranked.sort_by(|a, b| rate(b).unwrap_or(-1.0).total_cmp(&rate(a).unwrap_or(-1.0)));
+    let key = |policy: &PolicyTally| policy.strength.map_or(f64::NEG_INFINITY, |it| it.mean);
+    ranked.sort_by(|a, b| key(b).total_cmp(&key(a)));
     let rows = ranked.iter().map(|policy| {
         let retired = if policy.retired { " (retired)" } else { "" };
-        let share = rate(policy).map_or("–".to_owned(), |rate| format!("{:.0} %", 100.0 * rate));
+        let strength = policy.strength.map_or("–".to_owned(), |Estimate { mean, low, high }| {
+            format!("{mean:+.2} [{low:+.2}, {high:+.2}]")
+        });
         let numbers =
             [policy.wins, policy.ties, policy.losses, policy.thumbs_up, policy.thumbs_down];
         let mut row =
-            vec![format!("{}{retired} {}", escape(&policy.name), short(&policy.sha256)), share];
+            vec![format!("{}{retired} {}", escape(&policy.name), short(&policy.sha256)), strength];
         row.extend(numbers.map(|number| number.to_string()));
         row.push(policy.ratings.to_string());
         row
     });
-    let heads = ["Policy", "Won", "Wins", "Ties", "Losses", "Up", "Down", "Ratings"];
-    table("Policies, by the share of meetings won", &heads, &rows.collect::<Vec<_>>())
+    let heads = ["Policy", "Strength", "Wins", "Ties", "Losses", "Up", "Down", "Ratings"];
+    table(
+        "Policies by their strength: a difference of 1 wins 73 of 100 meetings",
+        &heads,
+        &rows.collect::<Vec<_>>(),
+    )
 }
 
 fn meetings(stats: &CollectorStats) -> String {

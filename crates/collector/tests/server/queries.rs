@@ -49,7 +49,6 @@ async fn without_a_pool_the_prompts_of_policies_are_asked(stand: &Stand) {
     assert_eq!(nothing.status, 204);
     let path = format!("/v1/policies/{}", stand.policy.sha256);
     stand.admin(Method::DELETE, &path, "").await;
-    stand.wait(20_000);
     assert_eq!(ask(stand, 1).await.status, 204, "nobody is there to write");
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Estimate;
+
 /// `GET /v1/stats`: what the collector has, in numbers that name nobody.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,6 +66,9 @@ pub struct PolicyTally {
     pub losses: u64,
     /// Meetings without a winner: ties, and both bad.
     pub ties: u64,
+    /// Bradley-Terry strength in logits, with a 95 % interval; none if it met nobody.
+    #[serde(default)]
+    pub strength: Option<Estimate>,
 }
 
 /// What was said where two policies, or two settings of one policy, met.
