@@ -4,6 +4,7 @@
 
 mod bench;
 mod bench_collector;
+mod bench_trust;
 mod bench_web;
 mod dependencies;
 mod license;
@@ -27,6 +28,7 @@ cargo xtask <task>
   site    the end of `trunk build`, which calls it: policies with their catalog, the service worker
   bench   speed of training and generation beside PyTorch: [THREADS...] [wgpu:N...];
           `bench web`: size of the shipped page, speed in a browser beside onnxruntime-web and wllama;
+          `bench trust`: agreement, reliability and strengths beside crowd-kit, krippendorff and arena-rank;
           `bench collector`: ratings a second, latency and memory on SQLite and PostgreSQL: [ROWS TO EXPORT]
   help    this text
 
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         ["site"] => site::run(&workspace, None),
         ["site", folder] => site::run(&workspace, Some(folder)),
         ["bench", "web"] => bench_web::run(&workspace),
+        ["bench", "trust"] => bench_trust::run(&workspace),
         ["bench", "collector", rest @ ..] => bench_collector::run(&workspace, rest),
         ["bench", rest @ ..] => bench::run(&workspace, rest),
         [] | ["help" | "--help" | "-h"] => {
