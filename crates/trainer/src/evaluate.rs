@@ -11,6 +11,7 @@ use crate::args::EvalArgs;
 use crate::batches::{Purpose, coins};
 use crate::parallel::Workers;
 use crate::policy::{self, Policy, PolicyFiles};
+use crate::recipe::Recipe;
 use crate::usage::usage;
 use crate::{bootstrap, data, open_device, output};
 
@@ -129,6 +130,37 @@ pub fn evaluate(
         }
     }
     Ok(evaluation)
+}
+
+/// An evaluation under the recipe's sampling.
+///
+/// # Errors
+/// If the device fails.
+pub fn draw(
+    policy: &Policy,
+    items: &[(Item, Vec<u32>)],
+    metric: &dyn Reward,
+    recipe: &Recipe,
+) -> Result<Evaluation> {
+    evaluate(policy, items, metric, (&recipe.sampling, recipe.seed))
+}
+
+/// An evaluation of the most likely tokens.
+///
+/// # Errors
+/// If the device fails.
+pub fn greedy(
+    policy: &Policy,
+    items: &[(Item, Vec<u32>)],
+    metric: &dyn Reward,
+    recipe: &Recipe,
+) -> Result<Evaluation> {
+    let sampling = Sampling {
+        temperature: 0.0,
+        max_completion_length: recipe.sampling.max_completion_length,
+        ..Sampling::default()
+    };
+    evaluate(policy, items, metric, (&sampling, recipe.seed))
 }
 
 /// Mean divergence of the policy that drew `rollout` from `other`, in nats a completion.

@@ -13,12 +13,12 @@ use kudos_core::optim::{AdamW, Schedule};
 use kudos_core::reward::{Completion, Mix, Reward, RewardSpec, reward};
 use kudos_core::rollout::{Coins, Generation, Rollout};
 use kudos_core::task::{Item, TaskData};
-use kudos_schema::{EndReason, Sampling};
+use kudos_schema::EndReason;
 
 use crate::batches::items_of_step;
 use crate::device::Selected;
 use crate::drive::{self, Ended, Look, Occasion, Training, drive};
-use crate::evaluate::{self, Evaluation, evaluate, fitting, metric_of, pairs, policy_files};
+use crate::evaluate::{self, draw, fitting, metric_of, pairs, policy_files};
 use crate::journal::SampleRow;
 use crate::parallel::Workers;
 use crate::plan::Plan;
@@ -357,37 +357,6 @@ fn validate(setting: &Setting<'_>, policy: &Policy) -> Result<f64> {
     let reading = Policy { model: frozen(&policy.model), ..policy.clone() };
     let drawn = draw(&reading, &setting.validation, setting.metric.as_ref(), recipe)?;
     Ok(mean(&drawn.scores()))
-}
-
-/// An evaluation under the recipe's sampling.
-///
-/// # Errors
-/// If the device fails.
-pub fn draw(
-    policy: &Policy,
-    items: &[(Item, Vec<u32>)],
-    metric: &dyn Reward,
-    recipe: &Recipe,
-) -> Result<Evaluation> {
-    evaluate(policy, items, metric, (&recipe.sampling, recipe.seed))
-}
-
-/// An evaluation of the most likely tokens.
-///
-/// # Errors
-/// If the device fails.
-pub fn greedy(
-    policy: &Policy,
-    items: &[(Item, Vec<u32>)],
-    metric: &dyn Reward,
-    recipe: &Recipe,
-) -> Result<Evaluation> {
-    let sampling = Sampling {
-        temperature: 0.0,
-        max_completion_length: recipe.sampling.max_completion_length,
-        ..Sampling::default()
-    };
-    evaluate(policy, items, metric, (&sampling, recipe.seed))
 }
 
 fn mean(values: &[f64]) -> f64 {

@@ -7,11 +7,10 @@ use kudos_schema::{Estimate, RunResult};
 use pollster::block_on;
 
 use crate::batches::{Purpose, coins};
-use crate::evaluate::Evaluation;
+use crate::evaluate::{Evaluation, draw, greedy};
 use crate::journal::{METRICS, read_metrics, series};
 use crate::policy::{self, Policy};
 use crate::recipe::Recipe;
-use crate::reinforce::{draw, greedy};
 use crate::report::{self, Better, Chart, HeldOut, Report, SamplePair, Scored, Series, curve_svg};
 use crate::session::Session;
 use crate::store::{write_file, write_folder};
