@@ -146,7 +146,7 @@ pub struct Overrides {
     #[arg(long, value_name = "FILE")]
     pub dataset: Option<PathBuf>,
     /// Ratings to learn from, as `feedback import` keeps them; may be given several times
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "dataset")]
     pub ratings: Vec<PathBuf>,
     /// Seed of every coin
     #[arg(long)]

@@ -89,6 +89,25 @@ pub fn fitting(
     Ok(kept)
 }
 
+/// A completion for each prompt, a batch at a time.
+///
+/// # Errors
+/// If the device fails.
+pub fn complete(
+    policy: &Policy,
+    prompts: &[Vec<u32>],
+    generation: &Generation<'_>,
+) -> Result<Rollout> {
+    let workers = Workers::of(&policy.model.device());
+    let mut rollout = Rollout::default();
+    for (batch, part) in prompts.chunks(BATCH).enumerate() {
+        let first_index = generation.first_index + batch * BATCH;
+        let generation = Generation { first_index, ..generation.clone() };
+        rollout.append(workers.generate(&policy.model, part, &generation)?);
+    }
+    Ok(rollout)
+}
+
 /// Draws a completion for each item and judges it.
 ///
 /// # Errors
@@ -100,15 +119,11 @@ pub fn evaluate(
     (sampling, seed): (&Sampling, u64),
 ) -> Result<Evaluation> {
     let stop = policy.stop_tokens();
-    let mut evaluation = Evaluation { judged: Vec::new(), rollout: Rollout::default() };
-    let workers = Workers::of(&policy.model.device());
-    for (batch, part) in items.chunks(BATCH).enumerate() {
-        let prompts: Vec<Vec<u32>> = part.iter().map(|(_, prompt)| prompt.clone()).collect();
-        let coins = Coins::new(seed, HELD_OUT_STEP);
-        let first_index = batch * BATCH;
-        let generation = Generation { sampling, stop: &stop, coins, first_index };
-        evaluation.rollout.append(workers.generate(&policy.model, &prompts, &generation)?);
-    }
+    let prompts: Vec<Vec<u32>> = items.iter().map(|(_, prompt)| prompt.clone()).collect();
+    let coins = Coins::new(seed, HELD_OUT_STEP);
+    let generation = Generation { sampling, stop: &stop, coins, first_index: 0 };
+    let rollout = complete(policy, &prompts, &generation)?;
+    let mut evaluation = Evaluation { judged: Vec::new(), rollout };
     let rollout = &evaluation.rollout;
     let texts: Vec<String> =
         rollout.completions.iter().map(|ids| policy.tokenizer.decode(ids)).collect();

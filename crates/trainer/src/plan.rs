@@ -116,13 +116,28 @@ fn read(path: &Path) -> Result<Recipe> {
 
 /// Parses a recipe; an unknown field is named with the nearest known one.
 fn parse(text: &str, label: &str) -> Result<Recipe> {
-    toml::from_str(text).map_err(|error| {
+    let recipe = toml::from_str(text).map_err(|error| {
         let message = error.message().to_owned();
         let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
         let hint = nearest_field(&message)
             .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
         usage(format!("{label}, line {line}: {message}{hint}"))
-    })
+    })?;
+    Ok(on_defaults(recipe, text))
+}
+
+/// The recipe on top of what its verb does without one: tables of the recipe replace single fields.
+fn on_defaults(recipe: Recipe, text: &str) -> Recipe {
+    let table = |text: &str| toml::from_str::<toml::Table>(text).expect("it was read before");
+    let defaults = Recipe::of(recipe.stage);
+    let mut merged = table(&toml::to_string(&defaults).expect("a recipe prints as TOML"));
+    for (name, value) in table(text) {
+        match (merged.get_mut(&name), value) {
+            (Some(toml::Value::Table(fields)), toml::Value::Table(own)) => fields.extend(own),
+            (_, value) => drop(merged.insert(name, value)),
+        }
+    }
+    merged.try_into().unwrap_or(recipe)
 }
 
 /// The known field nearest to the unknown one in serde's message
@@ -238,6 +253,20 @@ fn validate_feedback(recipe: &Recipe) -> Result<()> {
         }
         (true, Some(_)) | (false, None) => {}
     }
+    if recipe.sampling.temperature == 0.0 {
+        return Err(usage(
+            "sampling.temperature is 0: what a greedy policy writes has no probability",
+        ));
+    }
+    let gradient = &recipe.objective;
+    if recipe.stage == Stage::OffPolicy && gradient.baseline != Baseline::None {
+        return Err(usage(
+            "objective.baseline must be none: off-policy takes the mean of each kind of verdict off",
+        ));
+    }
+    if recipe.stage == Stage::OffPolicy && gradient.aggregation == Aggregation::Constant(0) {
+        return Err(usage("objective.aggregation constant is 0: give a positive length"));
+    }
     let bound = match feedback.importance.bound {
         RatioBound::None => 1.0,
         RatioBound::Truncate(most) | RatioBound::Mask(most) => most,
@@ -333,6 +362,20 @@ mod tests {
         validate(&recipe).unwrap();
         let printed = toml::to_string_pretty(&recipe).unwrap();
         assert_eq!(parse(&printed, "printed").unwrap(), recipe);
+    }
+
+    #[test]
+    fn a_recipe_lies_on_top_of_what_its_verb_does_without_one() {
+        let text = "stage = 'off_policy'\nsteps = 7\n[objective]\ntemperature = 0.5\n\
+                    kl_coefficient = { adaptive = { initial = 0.1, target = 1.0, horizon = 9.0 } }\n";
+        let recipe = parse(text, "my.toml").unwrap();
+        let defaults = Recipe::of(Stage::OffPolicy);
+        assert_eq!((recipe.steps, recipe.objective.temperature), (7, 0.5));
+        assert_eq!(recipe.optimizer, defaults.optimizer);
+        assert_eq!(recipe.objective.aggregation, defaults.objective.aggregation);
+        assert_eq!(recipe.objective.baseline, Baseline::None);
+        let plain = parse("stage = 'sft'\n", "my.toml").unwrap();
+        assert_eq!(plain, Recipe { stage: Stage::Sft, ..Recipe::default() });
     }
 
     #[test]

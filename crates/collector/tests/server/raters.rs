@@ -71,6 +71,9 @@ async fn the_statistics_count_who_won(stand: &Stand) {
     assert_eq!((&policies[1]["wins"], &policies[1]["ties"]), (&json!(2), &json!(1)));
     assert_eq!(stats["meetings"].as_array().unwrap().len(), 1);
     let page = stand.get("/stats").await;
-    assert!(page.text().contains("<td class=\"number\">83 %</td>"), "{}", page.text());
+    let strength = |place: usize| policies[place]["strength"]["mean"].as_f64().unwrap();
+    assert!(strength(1) > 0.5 && (strength(0) + strength(1)).abs() < 1e-9, "{policies:?}");
+    let shown = format!("<td>{:+.2} [", strength(1));
+    assert!(page.text().contains(&shown), "{shown}: {}", page.text());
     assert!(!page.text().contains("<script"));
 }

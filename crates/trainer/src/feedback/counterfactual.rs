@@ -15,8 +15,7 @@ use kudos_schema::{Counterfactual, Estimate, Rating};
 use super::recompute::{Cut, recompute};
 use crate::args::EvaluateArgs;
 use crate::batches::{Purpose, coins};
-use crate::evaluate::policy_files;
-use crate::parallel::Workers;
+use crate::evaluate::{complete, policy_files};
 use crate::policy::Policy;
 use crate::rated::said::{self, Heard, LeftOut, same_tokens};
 use crate::recipe::FeedbackRecipe;
@@ -126,7 +125,7 @@ fn model_all(
 }
 
 /// What was asked, and the beginning of the reply that the rater fixed.
-fn asked(rating: &Rating) -> (Prompt, String) {
+pub(super) fn asked(rating: &Rating) -> (Prompt, String) {
     match rating.prompt.messages.as_slice() {
         [] => (Prompt::Text(rating.prompt.text.clone()), String::new()),
         messages => (Prompt::Messages(messages.to_vec()), rating.prompt.text.clone()),
@@ -142,7 +141,6 @@ fn judge(model: &RewardModel, texts: &[(&Prompt, String)]) -> Result<Vec<f64>> {
 /// Completions of the new policy, [`DRAWN`] for each case in a row.
 fn draw(cases: &[Case<'_>], policy: &Policy, seed: u64) -> Result<Vec<String>> {
     let stop = policy.stop_tokens();
-    let workers = Workers::of(&policy.model.device());
     let mut texts = vec![Vec::new(); cases.len()];
     let mut by_sampling: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (place, case) in cases.iter().enumerate() {
@@ -160,7 +158,7 @@ fn draw(cases: &[Case<'_>], policy: &Policy, seed: u64) -> Result<Vec<String>> {
         let prompts = places.iter().flat_map(|place| {
             std::iter::repeat_n(cases[*place].rating.prompt.token_ids.clone(), DRAWN)
         });
-        let rollout = workers.generate(&policy.model, &prompts.collect::<Vec<_>>(), &generation)?;
+        let rollout = complete(policy, &prompts.collect::<Vec<_>>(), &generation)?;
         let groups = rollout.completions.chunks(DRAWN);
         for (place, group) in places.iter().zip(groups) {
             texts[*place] = group.iter().map(|ids| policy.tokenizer.decode(ids)).collect();

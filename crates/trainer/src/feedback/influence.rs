@@ -4,9 +4,11 @@
 //! the estimated reward. Both gradients, with and without the rater, point somewhere; the angle between
 //! them and the change in length are the rater's influence.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
-use kudos_core::learn::{Activations, training_device};
-use kudos_core::objective::{Experience, Importance, Linear};
+use kudos_core::learn::{Activations, Learned, training_device};
+use kudos_core::objective::{Experience, Importance, Linear, RatioBound, RatioLevel};
 use kudos_core::optim::Gradients;
 use kudos_schema::InfluenceReport;
 
@@ -24,6 +26,13 @@ use crate::{open_device, output};
 
 /// Sequences in one forward and backward pass.
 const MICRO_BATCH: usize = 16;
+/// Sequence ratios as they are.
+const EVERYTHING: Importance = Importance {
+    level: RatioLevel::Sequence,
+    bound: RatioBound::None,
+    max_drift_nats: f64::INFINITY,
+    min_effective_share: 0.0,
+};
 /// Version of [`InfluenceReport`].
 const VERSION: u32 = 1;
 
@@ -80,21 +89,25 @@ fn gradient(heard: &[Heard], policy: &Policy, out: &mut LeftOut) -> Result<(Grad
     let workers = Workers::of(&policy.model.device());
     let current = off_policy::log_probs(workers, &frozen(&policy.model), &examples)?;
     let behavior: Vec<Vec<f32>> = examples.iter().map(|one| one.behavior.clone()).collect();
-    let factors = Importance::default().weigh(&current, &behavior).factors;
+    let factors = EVERYTHING.weigh(&current, &behavior).factors;
     let share = (examples.len() as f32).recip();
     let rows = examples.iter().zip(factors);
-    let experiences = rows.map(|(one, factors)| Experience {
-        prompt: one.prompt.clone(),
-        completion: one.completion.clone(),
-        weights: vec![share * one.weight as f32; one.completion.len()],
-        advantages: factors.iter().map(|factor| factor * one.advantage as f32).collect(),
-        reference: vec![0.0; one.completion.len()],
+    let mut by_temperature: BTreeMap<u64, Vec<Experience>> = BTreeMap::new();
+    for (one, factors) in rows {
+        by_temperature.entry(one.temperature.to_bits()).or_default().push(Experience {
+            prompt: one.prompt.clone(),
+            completion: one.completion.clone(),
+            weights: vec![share * one.weight as f32; one.completion.len()],
+            advantages: factors.iter().map(|factor| factor * one.advantage as f32).collect(),
+            reference: vec![0.0; one.completion.len()],
+        });
+    }
+    let parts = by_temperature.into_iter().map(|(temperature, mut experiences)| {
+        experiences.sort_by_key(|one| one.prompt.len() + one.completion.len());
+        let objective = Linear { temperature: f64::from_bits(temperature) };
+        workers.learn(&policy.model, &experiences, &objective, MICRO_BATCH)
     });
-    let mut experiences: Vec<Experience> = experiences.collect();
-    experiences.sort_by_key(|one| one.prompt.len() + one.completion.len());
-    // The temperature of the first: a rating page draws at one.
-    let objective = Linear { temperature: examples[0].temperature };
-    let learned = workers.learn(&policy.model, &experiences, &objective, MICRO_BATCH);
+    let learned = parts.reduce(Learned::plus).expect("there are examples");
     Ok((learned.gradients, examples.len()))
 }
 

@@ -74,12 +74,13 @@ pub(super) fn run(args: &PullArgs) -> Result<()> {
         Some(_) => (Vec::new(), cursor.erased_since.clone()),
     };
     let erased = import.erase(&erased);
-    let imported = import.write()?;
-    cursor = Cursor { url: collector.url.clone(), since, erased_since };
-    write_file(&place, (serde_json::to_string_pretty(&cursor)? + "\n").as_bytes())?;
+    // First, so that a report that fails is made again by the next pull; the collector keeps each once.
     for part in checks.chunks(CHECKS_AT_ONCE) {
         collector.report(part)?;
     }
+    let imported = import.write()?;
+    cursor = Cursor { url: collector.url.clone(), since, erased_since };
+    write_file(&place, (serde_json::to_string_pretty(&cursor)? + "\n").as_bytes())?;
     print(args, &imported, erased)?;
     failure.map_or(Ok(()), Err)
 }

@@ -10,8 +10,9 @@ use std::path::Path;
 use anyhow::Result;
 use kudos_core::feedback::{Reliability, Tested, dawid_skene, labels_by_kind, weights, wilson};
 use kudos_core::task::Prompt;
-use kudos_schema::{Estimate, RaterList, RaterWeights, Rating};
+use kudos_schema::{Estimate, RaterList, RaterWeights, Rating, Sample};
 
+use super::counterfactual::asked;
 use crate::args::RatersArgs;
 use crate::rated::said::{self, Heard};
 use crate::recipe::FeedbackRecipe;
@@ -106,6 +107,12 @@ impl Known {
             .map_err(|error| usage(format!("--tested {name}: {error}; {remedy}")))?;
         for tally in list.raters {
             let Some(rater) = names.get(tally.rater.as_str()) else { continue };
+            if tally.gold_right > tally.gold || tally.repeats_same > tally.repeats {
+                let rater = tally.rater;
+                return Err(usage(format!(
+                    "--tested {name}: more of {rater} are right than there are"
+                )));
+            }
             let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
             let tested = Tested {
                 gold: count(tally.gold),
@@ -130,13 +137,21 @@ impl Known {
             .filter_map(|heard| Some((&heard.rating, heard.rating.comparison()?.share)))
             .filter(|(_, share)| *share != 0.5)
             .collect();
-        let asked: Vec<Prompt> = decided.iter().map(|(rating, _)| prompt(rating)).collect();
-        let texts = decided.iter().zip(&asked).flat_map(|((rating, _), prompt)| {
-            rating.samples.iter().map(move |sample| (prompt, sample.text.as_str()))
+        let asked: Vec<(Prompt, String)> =
+            decided.iter().map(|(rating, _)| asked(rating)).collect();
+        let texts = decided.iter().zip(&asked).flat_map(|((rating, _), (prompt, begun))| {
+            let text = move |sample: &Sample| (prompt, format!("{begun}{}", sample.text));
+            rating.samples.iter().map(text)
         });
-        let judged = model.judge(&texts.collect::<Vec<_>>())?;
+        let texts: Vec<(&Prompt, String)> = texts.collect();
+        let texts: Vec<(&Prompt, &str)> =
+            texts.iter().map(|(prompt, text)| (*prompt, text.as_str())).collect();
+        let judged = model.judge(&texts)?;
         let mut counts = vec![(0, 0); self.sources.len()];
         for ((rating, share), two) in decided.iter().zip(judged.chunks(2)) {
+            if two[0].reward == two[1].reward {
+                continue;
+            }
             let count = &mut counts[names[rating.rater.as_str()]];
             count.0 += usize::from((two[0].reward > two[1].reward) == (*share > 0.5));
             count.1 += 1;
@@ -150,13 +165,6 @@ impl Known {
             }
         }
         Ok(())
-    }
-}
-
-fn prompt(rating: &Rating) -> Prompt {
-    match rating.prompt.messages.as_slice() {
-        [] => Prompt::Text(rating.prompt.text.clone()),
-        messages => Prompt::Messages(messages.to_vec()),
     }
 }
 

@@ -9,6 +9,7 @@ use kudos_core::text::tokenizer::Tokenizer;
 use kudos_schema::{RaterWeights, Rating};
 
 use crate::feedback::lines;
+use crate::output;
 use crate::recipe::FeedbackRecipe;
 use crate::usage::usage;
 
@@ -61,13 +62,20 @@ fn read_raters(path: &Path) -> Result<RaterWeights> {
     serde_json::from_str(&text).map_err(|error| usage(format!("{name}: {error}; {remedy}")))
 }
 
-/// Deals examples by their prompts, so that no prompt is in both parts; where there are too few
-/// prompts for two parts, all are in both.
+/// Deals examples by their prompts, so that no prompt is in both parts, and at least one is held out; all
+/// are in both where there is a single prompt, which is said.
 pub(crate) fn deal<T: Clone>(examples: Vec<T>, prompt: impl Fn(&T) -> &[u32]) -> Dealt<T> {
-    let is_held_out = |example: &T| fingerprint(prompt(example)).is_multiple_of(HELD_OUT);
+    let numbers: Vec<u64> = examples.iter().map(|example| fingerprint(prompt(example))).collect();
+    let drawn = numbers.iter().any(|number| number.is_multiple_of(HELD_OUT));
+    let least = numbers.iter().min().copied().unwrap_or_default();
+    let is_held_out = |example: &T| {
+        let number = fingerprint(prompt(example));
+        if drawn { number.is_multiple_of(HELD_OUT) } else { number == least }
+    };
     let (held_out, train): (Vec<T>, Vec<T>) =
         examples.iter().cloned().partition(|example| is_held_out(example));
     if train.is_empty() || held_out.is_empty() {
+        output::note("there is a single prompt: what is judged by is what was learned from");
         return Dealt { train: examples.clone(), held_out: examples };
     }
     Dealt { train, held_out }
@@ -126,6 +134,15 @@ mod tests {
         assert!(held_out.iter().all(|example| !prompts.contains(&example.0)));
         // Of 2000 prompts 200 are expected, four standard deviations are 54.
         assert!((146..=254).contains(&(held_out.len() / 2)), "{}", held_out.len());
+    }
+
+    #[test]
+    fn of_two_prompts_one_is_held_out() {
+        for seed in 0..50 {
+            let dealt = deal(vec![vec![seed], vec![seed + 100], vec![seed]], |prompt| prompt);
+            assert_eq!(dealt.train.len() + dealt.held_out.len(), 3, "{dealt:?}");
+            assert!(!dealt.train.is_empty() && !dealt.held_out.is_empty());
+        }
     }
 
     #[test]

@@ -8,8 +8,7 @@ use kudos_schema::{JudgedRow, PoolPrompt, PromptUncertainty};
 
 use super::RewardModel;
 use crate::args::{JudgeArgs, UncertaintyArgs};
-use crate::evaluate::{fitting, policy_files};
-use crate::parallel::Workers;
+use crate::evaluate::{complete, fitting, policy_files};
 use crate::store::write_file;
 use crate::usage::usage;
 use crate::{data, open_device, output};
@@ -77,6 +76,7 @@ pub fn uncertainty(args: &UncertaintyArgs) -> Result<()> {
     let items = fitting(&policy, &data.train, (longest, args.items))?;
     let stop = policy.stop_tokens();
     let sampling = args.sampling.on(kudos_schema::Sampling::default());
+    sampling.validate().map_err(|error| usage(error.to_string()))?;
     let generation = Generation {
         sampling: &sampling,
         stop: &stop,
@@ -85,7 +85,7 @@ pub fn uncertainty(args: &UncertaintyArgs) -> Result<()> {
     };
     let prompts: Vec<Vec<u32>> =
         items.iter().flat_map(|(_, prompt)| std::iter::repeat_n(prompt.clone(), DRAWN)).collect();
-    let rollout = Workers::of(&selected.device).generate(&policy.model, &prompts, &generation)?;
+    let rollout = complete(&policy, &prompts, &generation)?;
     let texts: Vec<String> =
         rollout.completions.iter().map(|ids| policy.tokenizer.decode(ids)).collect();
     let pairs = items.iter().flat_map(|(item, _)| std::iter::repeat_n(&item.prompt, DRAWN));

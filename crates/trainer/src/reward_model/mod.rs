@@ -83,11 +83,10 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
         let numbers = step(&mut members, &dealt.train, recipe, session.state.step)?;
         session.state.tokens += numbers.tokens as u64;
         session.record(&numbers)?;
-        if session.interrupted() {
+        if session.interrupted() && session.state.step < recipe.steps {
             let directory = session.finish();
             let path = directory.path().display();
-            output::note(&format!("stopped; {path} holds no reward model"));
-            return Ok(());
+            anyhow::bail!("stopped: {path} holds no reward model, which keeps no checkpoints");
         }
     }
     let scorers = members.into_iter().map(|member| member.scorer.valid()).collect();

@@ -220,12 +220,13 @@ impl Reward for RewardModel {
     }
 
     fn score_all(&self, completions: &[Completion<'_>]) -> Vec<Option<f32>> {
+        let reader = Reader { policy: &self.policy };
+        // A template that does not take the messages is the item's matter: it does not apply to that one.
+        let readable = |one: &&Completion<'_>| reader.tokens(one.prompt, one.text).is_ok();
         let texts: Vec<(&Prompt, &str)> =
-            completions.iter().map(|one| (one.prompt, one.text)).collect();
-        // A template that does not take the messages is the item's matter, not the policy's.
-        match self.judge(&texts) {
-            Ok(judged) => judged.into_iter().map(|one| Some(one.reward as f32)).collect(),
-            Err(_) => vec![None; completions.len()],
-        }
+            completions.iter().filter(readable).map(|one| (one.prompt, one.text)).collect();
+        let judged = self.judge(&texts).expect("the device that generates also judges");
+        let mut rewards = judged.into_iter().map(|one| one.reward as f32);
+        completions.iter().map(|one| if readable(&one) { rewards.next() } else { None }).collect()
     }
 }
