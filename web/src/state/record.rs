@@ -10,7 +10,7 @@ use super::round::{Judged, Round};
 use crate::event::Locale;
 
 /// Version of the consent text; a rating names the one that was agreed to.
-pub(crate) const CONSENT_VERSION: &str = "1";
+pub(crate) const CONSENT_VERSION: &str = "2";
 /// The longest remark, in bytes.
 pub(crate) const MAX_REMARK_BYTES: usize = 4 * 1024;
 /// The longest edited text, in bytes: masking can make it twice as long.

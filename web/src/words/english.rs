@@ -247,8 +247,8 @@ pub(super) const WORDS: Words = Words {
         stays: "It is kept in this browser and goes nowhere, until you export it.",
         sent: "It is kept in this browser and sent to {}, where it may be used and published to train \
                language models.",
-        not_kept: "E-mail addresses, links and long numbers that you typed are masked before anything \
-                   leaves the page. Please do not write other personal things.",
+        not_kept: "E-mail addresses, links and long numbers that you typed are masked in the text, but the \
+                   tokens of your prompt still spell them. Please write nothing personal.",
         identity: "You can look at everything, export it and delete it in the panel “Ratings”.",
         yes: "Yes, keep my ratings",
         no: "No",
