@@ -395,11 +395,4 @@ mod tests {
         check(|recipe| recipe.optimizer.learning_rate = f64::NAN, "learning_rate");
         check(|recipe| recipe.watch.keep = 0, "watch.keep");
     }
-
-    #[test]
-    fn edit_distance_by_hand() {
-        assert_eq!(edit_distance("kitten", "sitting"), 3);
-        assert_eq!(edit_distance("", "abc"), 3);
-        assert_eq!(edit_distance("same", "same"), 0);
-    }
 }
