@@ -31,7 +31,10 @@ fn every_rating_is_valid_and_complete() {
         assert_eq!((rating.backend.as_str(), rating.task.as_str()), ("cpu", "dialogue"));
         assert_eq!((rating.policy.name.as_str(), rating.locale.as_str()), (POLICY, "zh"));
         assert_eq!(rating.policy.sha256, "a".repeat(64));
-        assert_eq!((&rating.rater, &rating.consent), (&visit.state.memory.rater, &"1".to_owned()));
+        assert_eq!(
+            (&rating.rater, &rating.consent),
+            (&visit.state.memory.rater, &CONSENT_VERSION.to_owned())
+        );
         assert!((3.9..4.5).contains(&rating.seconds), "{}", rating.seconds);
         assert_eq!(rating.prompt.token_ids, [1, 2, 3]);
         assert_eq!(rating.samples[0].logprobs_drawn, [-0.5, -0.5]);
