@@ -216,12 +216,12 @@ async function learn(circle) {
     return circle.trainer(verb, "--config", `${name}.toml`, "--device", "flex", "--output-dir", name);
   };
   await recipe("off-policy", "off_policy", 100, "5e-3", OFF_POLICY);
-  await recipe("dpo", "dpo", 40, "1e-3", 'preference = { loss = "ipo", beta = 0.3 }\n');
+  await recipe("kto", "kto", 40, "1e-3");
   await recipe("reward", "reward", 60, "2e-3");
   const rows = PROMPTS.flatMap((prompt) => Array.from({ length: 8 }, () => `${JSON.stringify({ prompt })}\n`));
   await writeFile(circle.at("prompts.jsonl"), rows.join(""));
   await recipe("reinforce", "reinforce", 30, "2e-3", LEARNED);
-  return ["off-policy", "dpo", "reinforce"];
+  return ["off-policy", "kto", "reinforce"];
 }
 
 test("a policy that learns from raters in their browsers is preferred by them", { timeout: TIMEOUT_MS }, async (context) => {
