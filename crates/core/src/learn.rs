@@ -45,10 +45,9 @@ pub fn learn(
 
 impl Learned {
     /// With what another part of the same batch showed.
-    pub fn plus(mut self, other: Self) -> Self {
-        self.gradients.add(other.gradients);
+    pub fn plus(self, other: Self) -> Self {
         Self {
-            gradients: self.gradients,
+            gradients: self.gradients.plus(other.gradients),
             loss: self.loss + other.loss,
             entropy: self.entropy.zip(other.entropy).map(|(sum, part)| sum + part),
         }
@@ -125,11 +124,7 @@ pub fn learn_scores(
         let slopes = Tensor::<1>::from_data(slopes, &scores.device());
         Gradients::of(model, (scores * slopes).sum().backward())
     });
-    let sum = parts.reduce(|mut sum, part| {
-        sum.add(part);
-        sum
-    });
-    sum.expect("a batch has texts")
+    parts.reduce(Gradients::plus).expect("a batch has texts")
 }
 
 /// The score of every text, on the host.

@@ -137,6 +137,13 @@ impl Gradients {
         }
     }
 
+    /// With the gradients of another micro-batch.
+    #[must_use]
+    pub fn plus(mut self, other: Self) -> Self {
+        self.add(other);
+        self
+    }
+
     /// The Euclidean norm over all parameters together. `[1]`
     ///
     /// # Panics

@@ -57,6 +57,22 @@ pub struct Sample {
     pub seed: u64,
 }
 
+impl Sample {
+    /// Why its end reason is not that of its tokens, if it is not; `stops` tells what ends a completion.
+    pub fn wrong_end(&self, stops: impl Fn(u32) -> bool) -> Option<&'static str> {
+        let stopped = self.token_ids.iter().position(|id| stops(*id));
+        let last = self.token_ids.len().checked_sub(1);
+        match (stopped, self.end_reason) {
+            (Some(place), _) if Some(place) != last => Some("tokens follow the stop token"),
+            (Some(_), EndReason::Length | EndReason::Interrupted) => {
+                Some("it ends with a stop token, and its end reason is another")
+            }
+            (None, EndReason::Stop) => Some("it is said to have stopped and has no stop token"),
+            (Some(_), EndReason::Stop) | (None, EndReason::Length | EndReason::Interrupted) => None,
+        }
+    }
+}
+
 /// A sampling setting outside of its range.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplingError {

@@ -35,6 +35,19 @@ impl<'a> Stream<'a> {
     }
 }
 
+/// Whether `text` is that of `ids` behind `prompt`: by themselves, or going on from a character in whose
+/// midst the prompt was fixed.
+pub fn spells(tokenizer: &Tokenizer, prompt: &[u32], ids: &[u32], text: &str) -> bool {
+    if text == tokenizer.decode(ids) {
+        return true;
+    }
+    let mut stream = Stream::new(tokenizer);
+    prompt.iter().for_each(|id| drop(stream.push(*id)));
+    let mut streamed: String = ids.iter().map(|id| stream.push(*id)).collect();
+    streamed += &stream.finish();
+    text == streamed
+}
+
 /// The decided text at the front of `bytes`, and the bytes that could still become a character.
 fn complete(bytes: &[u8]) -> (String, Vec<u8>) {
     let mut text = String::new();

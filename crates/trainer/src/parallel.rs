@@ -141,11 +141,7 @@ impl Workers {
         let gradients = run(&work, |(model, texts, slopes)| {
             learn_scores(model, texts, slopes, micro_batch_size)
         });
-        let sum = gradients.into_iter().reduce(|mut sum, part| {
-            sum.add(part);
-            sum
-        });
-        sum.expect("a batch has texts")
+        gradients.into_iter().reduce(Gradients::plus).expect("a batch has texts")
     }
 }
 

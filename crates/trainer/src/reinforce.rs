@@ -42,7 +42,7 @@ struct Setting<'a> {
     train: Vec<(Item, Vec<u32>)>,
     validation: Vec<(Item, Vec<u32>)>,
     rewards: Mix,
-    metric: Box<dyn Reward>,
+    own_metric: Option<Box<dyn Reward>>,
     reference: Transformer,
     schedule: Schedule,
 }
@@ -113,13 +113,13 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     let after = Policy { model: frozen(&policy.model), ..policy.clone() };
     let policies = (&before, &after);
     let (before_eval, after_eval) =
-        summary::compare(recipe, setting.metric.as_ref(), policies, &held_out)?;
+        summary::compare(recipe, setting.metric(), policies, &held_out)?;
     summary::write(
         session,
         &Finished {
             recipe,
             task: &task.name,
-            metric: setting.metric.name(),
+            metric: setting.metric().name(),
             device: &selected.name,
             before: &before_eval,
             after: &after_eval,
@@ -134,6 +134,11 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
 }
 
 impl<'a> Setting<'a> {
+    /// What reports: the task's own metric, else what is learned from.
+    fn metric(&self) -> &dyn Reward {
+        self.own_metric.as_deref().unwrap_or(&self.rewards)
+    }
+
     fn new(plan: &'a Plan, before: &Policy, task: &TaskData) -> Result<Self> {
         let recipe = &plan.recipe;
         let context = before.config().context_length;
@@ -152,7 +157,7 @@ impl<'a> Setting<'a> {
             validation: fitting(before, &task.validation, (longest, limit))?,
             train,
             rewards: plan.rewards(&before.model.device())?,
-            metric: judge(plan, before, task)?,
+            own_metric: own_metric(task)?,
             reference: working(&before.model, recipe.optimizer.precision),
             schedule: schedule(recipe),
             plan,
@@ -160,13 +165,10 @@ impl<'a> Setting<'a> {
     }
 }
 
-/// What reports on a task: its metric, or where there is nothing to compare with, what is learned from.
-fn judge(plan: &Plan, policy: &Policy, task: &TaskData) -> Result<Box<dyn Reward>> {
-    let all = task.test.iter().chain(&task.validation).chain(&task.train);
-    if all.clone().any(|item| !item.references.is_empty()) {
-        return metric(&task.name);
-    }
-    Ok(Box::new(plan.rewards(&policy.model.device())?))
+/// The metric of a task; none where there is nothing to compare with.
+fn own_metric(task: &TaskData) -> Result<Option<Box<dyn Reward>>> {
+    let mut all = task.test.iter().chain(&task.validation).chain(&task.train);
+    all.any(|item| !item.references.is_empty()).then(|| metric(&task.name)).transpose()
 }
 
 /// The reward that reports on a task.
@@ -355,7 +357,7 @@ fn sample_rows(
 fn validate(setting: &Setting<'_>, policy: &Policy) -> Result<f64> {
     let recipe = &setting.plan.recipe;
     let reading = Policy { model: frozen(&policy.model), ..policy.clone() };
-    let drawn = draw(&reading, &setting.validation, setting.metric.as_ref(), recipe)?;
+    let drawn = draw(&reading, &setting.validation, setting.metric(), recipe)?;
     Ok(mean(&drawn.scores()))
 }
 

@@ -2,9 +2,9 @@
 //!
 //! The trainer checks the same and the log-probabilities, when it reads an export.
 
-use kudos_schema::{EndReason, Rating, Sample};
+use kudos_schema::{Rating, Sample};
 use kudos_tokenizer::Tokenizer;
-use kudos_tokenizer::stream::Stream;
+use kudos_tokenizer::stream::spells;
 
 use crate::policy::shelf::Known;
 
@@ -66,31 +66,12 @@ fn check_tokens(prompt: &[u32], sample: &Sample, known: &Known) -> Result<(), Re
 }
 
 fn check_end(sample: &Sample, end_id: u32) -> Result<(), Refused> {
-    let stopped = sample.token_ids.iter().position(|id| *id == end_id);
-    let last = sample.token_ids.len().checked_sub(1);
-    let reason = match (stopped, sample.end_reason) {
-        (Some(place), _) if Some(place) != last => "tokens follow the stop token",
-        (Some(_), EndReason::Length | EndReason::Interrupted) => {
-            "it ends with a stop token, and its end reason is another"
-        }
-        (None, EndReason::Stop) => "it is said to have stopped and has no stop token",
-        (Some(_), EndReason::Stop) | (None, EndReason::Length | EndReason::Interrupted) => {
-            return Ok(());
-        }
-    };
-    Err(Refused::new("end", reason))
+    let wrong = sample.wrong_end(|id| id == end_id);
+    wrong.map_or(Ok(()), |reason| Err(Refused::new("end", reason)))
 }
 
 fn check_text(prompt: &[u32], sample: &Sample, tokenizer: &Tokenizer) -> Result<(), Refused> {
-    if sample.text == tokenizer.decode(&sample.token_ids) {
-        return Ok(());
-    }
-    // A prompt that was fixed in the midst of a character leaves its end to the completion.
-    let mut stream = Stream::new(tokenizer);
-    prompt.iter().for_each(|id| drop(stream.push(*id)));
-    let mut streamed: String = sample.token_ids.iter().map(|id| stream.push(*id)).collect();
-    streamed += &stream.finish();
-    if sample.text == streamed {
+    if spells(tokenizer, prompt, &sample.token_ids, &sample.text) {
         return Ok(());
     }
     Err(Refused::new("text", "its text is not that of its tokens"))

@@ -6,9 +6,9 @@
 
 use kudos_core::policy::Policy;
 use kudos_core::task::Prompt;
-use kudos_core::text::stream::Stream;
+use kudos_core::text::stream::spells;
 use kudos_core::text::tokenizer::Tokenizer;
-use kudos_schema::{EndReason, RatedPrompt, Rating, RefusalCause, Sample};
+use kudos_schema::{RatedPrompt, Rating, RefusalCause, Sample};
 
 use super::lines::Refused;
 use super::recompute::{Cut, Recomputed, recompute};
@@ -82,31 +82,15 @@ fn check_tokens(prompt: &[u32], sample: &Sample, policy: &Policy) -> Result<(), 
 
 fn check_end(sample: &Sample, policy: &Policy) -> Result<(), Refused> {
     let stop = policy.stop_tokens().0;
-    let stopped = sample.token_ids.iter().position(|id| stop.contains(id));
-    let last = sample.token_ids.len().checked_sub(1);
-    let reason = match (stopped, sample.end_reason) {
-        (Some(place), _) if Some(place) != last => "tokens follow the stop token",
-        (Some(_), EndReason::Length | EndReason::Interrupted) => {
-            "it ends with a stop token, and its end reason is another"
-        }
-        (None, EndReason::Stop) => "it is said to have stopped and has no stop token",
-        (Some(_), EndReason::Stop) | (None, EndReason::Length | EndReason::Interrupted) => {
-            return Ok(());
-        }
-    };
-    Err(Refused::new(RefusalCause::End, reason))
+    let wrong = sample.wrong_end(|id| stop.contains(&id));
+    wrong.map_or(Ok(()), |reason| Err(Refused::new(RefusalCause::End, reason)))
 }
 
 fn check_text(prompt: &[u32], sample: &Sample, tokenizer: &Tokenizer) -> Result<(), Refused> {
-    let decoded = tokenizer.decode(&sample.token_ids);
-    // A prompt that was fixed in the midst of a character leaves its end to the completion.
-    let mut stream = Stream::new(tokenizer);
-    prompt.iter().for_each(|id| drop(stream.push(*id)));
-    let mut streamed: String = sample.token_ids.iter().map(|id| stream.push(*id)).collect();
-    streamed += &stream.finish();
-    if sample.text == decoded || sample.text == streamed {
+    if spells(tokenizer, prompt, &sample.token_ids, &sample.text) {
         return Ok(());
     }
+    let decoded = tokenizer.decode(&sample.token_ids);
     let reason = format!("its text is not that of its tokens, {decoded:?}");
     Err(Refused::new(RefusalCause::Text, reason))
 }

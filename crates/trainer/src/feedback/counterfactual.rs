@@ -10,15 +10,14 @@ use anyhow::Result;
 use kudos_core::feedback::{Logged, Modeled, doubly_robust, effective_number, ips, snips};
 use kudos_core::rollout::{Coins, Generation};
 use kudos_core::task::Prompt;
-use kudos_schema::{Counterfactual, Estimate, Rating};
+use kudos_schema::{Counterfactual, Estimate};
 
 use super::recompute::{Cut, recompute};
 use crate::args::EvaluateArgs;
 use crate::batches::{Purpose, coins};
 use crate::evaluate::{complete, policy_files};
 use crate::policy::Policy;
-use crate::rated::said::{self, Heard, LeftOut, same_tokens};
-use crate::recipe::FeedbackRecipe;
+use crate::rated::said::{self, Drawn, LeftOut, asked, drawn};
 use crate::reward_model::RewardModel;
 use crate::usage::usage;
 use crate::{bootstrap, open_device, output};
@@ -30,13 +29,6 @@ const LEAST_NUMBER: f64 = 30.0;
 /// How far the mean weight may lie from 1, at the nearer end of its interval.
 const MOST_MISSING: f64 = 0.1;
 
-/// A rated completion with who rated it.
-struct Case<'a> {
-    rating: &'a Rating,
-    place: usize,
-    reward: f64,
-}
-
 /// Reads, weighs and prints.
 ///
 /// # Errors
@@ -45,10 +37,9 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     let selected = open_device::open(&args.device)?;
     let files = policy_files(Some(&args.policy))?;
     let policy = files.load(&selected.device).map_err(|error| usage(error.to_string()))?;
-    let ratings = FeedbackRecipe { ratings: args.files.clone(), ..FeedbackRecipe::default() };
-    let heard = said::read(&ratings)?;
+    let heard = said::read(&args.files, None)?;
     let mut out = LeftOut::default();
-    let cases = cases(&heard, &policy, &mut out);
+    let cases = drawn(&heard, &policy, &mut out);
     if let Some(text) = out.text() {
         output::note(&text);
     }
@@ -66,34 +57,10 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     Ok(())
 }
 
-fn cases<'a>(heard: &'a [Heard], policy: &Policy, out: &mut LeftOut) -> Vec<Case<'a>> {
-    let mut cases = Vec::new();
-    for Heard { rating, .. } in heard {
-        let rewards = rating.rewards();
-        if rewards.is_empty() {
-            out.add("without a reward");
-        } else if !same_tokens(rating, &policy.tokenizer) {
-            out.add("of another tokenizer");
-        } else {
-            for (place, reward) in rewards {
-                let sample = &rating.samples[place];
-                let length = rating.prompt.token_ids.len() + sample.token_ids.len();
-                if sample.sampling.temperature == 0.0 {
-                    out.add("greedy");
-                } else if sample.token_ids.is_empty() || length > policy.config().context_length {
-                    out.add("empty or longer than the context");
-                } else {
-                    cases.push(Case { rating, place, reward });
-                }
-            }
-        }
-    }
-    cases
-}
-
-fn weigh(case: &Case<'_>, policy: &Policy) -> Logged {
-    let sample = &case.rating.samples[case.place];
-    let new = recompute(&policy.model, &case.rating.prompt.token_ids, sample, Cut::Exact).drawn;
+fn weigh(case: &Drawn<'_>, policy: &Policy) -> Logged {
+    let sample = &case.heard.rating.samples[case.place];
+    let new =
+        recompute(&policy.model, &case.heard.rating.prompt.token_ids, sample, Cut::Exact).drawn;
     let pairs = new.iter().zip(&sample.logprobs_drawn);
     let log_weight: f64 = pairs.map(|(new, old)| f64::from(*new) - f64::from(*old)).sum();
     Logged { reward: case.reward, weight: log_weight.exp(), modeled: None }
@@ -101,19 +68,19 @@ fn weigh(case: &Case<'_>, policy: &Policy) -> Logged {
 
 /// What the reward model says, brought to the scale of rewards by least squares.
 fn model_all(
-    cases: &[Case<'_>],
+    cases: &[Drawn<'_>],
     policy: &Policy,
     model: &RewardModel,
     seed: u64,
 ) -> Result<Vec<Modeled>> {
-    let asked: Vec<(Prompt, String)> = cases.iter().map(|case| asked(case.rating)).collect();
+    let asked: Vec<(Prompt, String)> = cases.iter().map(|case| asked(&case.heard.rating)).collect();
     let texts = cases.iter().zip(&asked).map(|(case, (prompt, begun))| {
-        (prompt, format!("{begun}{}", case.rating.samples[case.place].text))
+        (prompt, format!("{begun}{}", case.heard.rating.samples[case.place].text))
     });
     let logged = judge(model, &texts.collect::<Vec<_>>())?;
     let line = Line::through(&logged, &cases.iter().map(|case| case.reward).collect::<Vec<_>>());
-    let drawn = draw(cases, policy, seed)?;
-    let texts = drawn.chunks(DRAWN).zip(&asked).flat_map(|(texts, (prompt, begun))| {
+    let written = draw(cases, policy, seed)?;
+    let texts = written.chunks(DRAWN).zip(&asked).flat_map(|(texts, (prompt, begun))| {
         texts.iter().map(move |text| (prompt, format!("{begun}{text}")))
     });
     let judged = judge(model, &texts.collect::<Vec<_>>())?;
@@ -124,14 +91,6 @@ fn model_all(
     Ok(rows.map(|(logged, new)| Modeled { logged: line.at(*logged), new }).collect())
 }
 
-/// What was asked, and the beginning of the reply that the rater fixed.
-pub(super) fn asked(rating: &Rating) -> (Prompt, String) {
-    match rating.prompt.messages.as_slice() {
-        [] => (Prompt::Text(rating.prompt.text.clone()), String::new()),
-        messages => (Prompt::Messages(messages.to_vec()), rating.prompt.text.clone()),
-    }
-}
-
 fn judge(model: &RewardModel, texts: &[(&Prompt, String)]) -> Result<Vec<f64>> {
     let texts: Vec<(&Prompt, &str)> =
         texts.iter().map(|(prompt, text)| (*prompt, text.as_str())).collect();
@@ -139,24 +98,24 @@ fn judge(model: &RewardModel, texts: &[(&Prompt, String)]) -> Result<Vec<f64>> {
 }
 
 /// Completions of the new policy, [`DRAWN`] for each case in a row.
-fn draw(cases: &[Case<'_>], policy: &Policy, seed: u64) -> Result<Vec<String>> {
+fn draw(cases: &[Drawn<'_>], policy: &Policy, seed: u64) -> Result<Vec<String>> {
     let stop = policy.stop_tokens();
     let mut texts = vec![Vec::new(); cases.len()];
     let mut by_sampling: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (place, case) in cases.iter().enumerate() {
-        let sampling = &case.rating.samples[case.place].sampling;
+        let sampling = &case.heard.rating.samples[case.place].sampling;
         by_sampling.entry(serde_json::to_string(sampling)?).or_default().push(place);
     }
     for (number, places) in by_sampling.values().enumerate() {
         let first = &cases[places[0]];
         let generation = Generation {
-            sampling: &first.rating.samples[first.place].sampling,
+            sampling: &first.heard.rating.samples[first.place].sampling,
             stop: &stop,
             coins: Coins::new(seed, number as u64),
             first_index: 0,
         };
         let prompts = places.iter().flat_map(|place| {
-            std::iter::repeat_n(cases[*place].rating.prompt.token_ids.clone(), DRAWN)
+            std::iter::repeat_n(cases[*place].heard.rating.prompt.token_ids.clone(), DRAWN)
         });
         let rollout = complete(policy, &prompts.collect::<Vec<_>>(), &generation)?;
         let groups = rollout.completions.chunks(DRAWN);
@@ -191,10 +150,10 @@ impl Line {
     }
 }
 
-fn report(cases: &[Case<'_>], logged: &[Logged], seed: u64) -> Counterfactual {
+fn report(cases: &[Drawn<'_>], logged: &[Logged], seed: u64) -> Counterfactual {
     let mut by_rater: BTreeMap<&str, Vec<Logged>> = BTreeMap::new();
     for (case, logged) in cases.iter().zip(logged) {
-        by_rater.entry(&case.rating.rater).or_default().push(*logged);
+        by_rater.entry(&case.heard.rating.rater).or_default().push(*logged);
     }
     // A single rater's verdicts are taken as independent: there is nothing else to draw.
     let groups: Vec<Vec<Logged>> = match by_rater.len() {

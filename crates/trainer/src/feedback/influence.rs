@@ -4,8 +4,6 @@
 //! the estimated reward. Both gradients, with and without the rater, point somewhere; the angle between
 //! them and the change in length are the rater's influence.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 use kudos_core::learn::{Activations, Learned, training_device};
 use kudos_core::objective::{Experience, Importance, Linear, RatioBound, RatioLevel};
@@ -18,7 +16,6 @@ use crate::parallel::Workers;
 use crate::policy::Policy;
 use crate::rated::off_policy::{self, Rewarded};
 use crate::rated::said::{self, Heard, LeftOut};
-use crate::recipe::FeedbackRecipe;
 use crate::session::frozen;
 use crate::supervised::number;
 use crate::usage::usage;
@@ -41,8 +38,7 @@ const VERSION: u32 = 1;
 /// # Errors
 /// Usage errors; a failing device.
 pub(super) fn run(args: &InfluenceArgs) -> Result<()> {
-    let ratings = FeedbackRecipe { ratings: args.files.clone(), ..FeedbackRecipe::default() };
-    let heard = said::read(&ratings)?;
+    let heard = said::read(&args.files, None)?;
     let (own, others): (Vec<Heard>, Vec<Heard>) =
         heard.iter().cloned().partition(|heard| heard.rating.rater == args.rater);
     if own.is_empty() || others.is_empty() {
@@ -92,20 +88,19 @@ fn gradient(heard: &[Heard], policy: &Policy, out: &mut LeftOut) -> Result<(Grad
     let factors = EVERYTHING.weigh(&current, &behavior).factors;
     let share = (examples.len() as f32).recip();
     let rows = examples.iter().zip(factors);
-    let mut by_temperature: BTreeMap<u64, Vec<Experience>> = BTreeMap::new();
-    for (one, factors) in rows {
-        by_temperature.entry(one.temperature.to_bits()).or_default().push(Experience {
+    let experiences = rows.map(|(one, factors)| {
+        let experience = Experience {
             prompt: one.prompt.clone(),
             completion: one.completion.clone(),
             weights: vec![share * one.weight as f32; one.completion.len()],
             advantages: factors.iter().map(|factor| factor * one.advantage as f32).collect(),
             reference: vec![0.0; one.completion.len()],
-        });
-    }
-    let parts = by_temperature.into_iter().map(|(temperature, mut experiences)| {
+        };
+        (one.temperature, experience)
+    });
+    let parts = off_policy::by_temperature(experiences).map(|(temperature, mut experiences)| {
         experiences.sort_by_key(|one| one.prompt.len() + one.completion.len());
-        let objective = Linear { temperature: f64::from_bits(temperature) };
-        workers.learn(&policy.model, &experiences, &objective, MICRO_BATCH)
+        workers.learn(&policy.model, &experiences, &Linear { temperature }, MICRO_BATCH)
     });
     let learned = parts.reduce(Learned::plus).expect("there are examples");
     Ok((learned.gradients, examples.len()))

@@ -12,10 +12,8 @@ use kudos_core::feedback::{Reliability, Tested, dawid_skene, labels_by_kind, wei
 use kudos_core::task::Prompt;
 use kudos_schema::{Estimate, RaterList, RaterWeights, Rating, Sample};
 
-use super::counterfactual::asked;
 use crate::args::RatersArgs;
-use crate::rated::said::{self, Heard};
-use crate::recipe::FeedbackRecipe;
+use crate::rated::said::{self, Heard, asked};
 use crate::reward_model::RewardModel;
 use crate::store::write_file;
 use crate::usage::usage;
@@ -38,8 +36,7 @@ struct Known {
 /// # Errors
 /// Usage errors that name the file; a failing device.
 pub(super) fn run(args: &RatersArgs) -> Result<()> {
-    let ratings = FeedbackRecipe { ratings: args.files.clone(), ..FeedbackRecipe::default() };
-    let heard = said::read(&ratings)?;
+    let heard = said::read(&args.files, None)?;
     let ratings: Vec<&Rating> = heard.iter().map(|heard| &heard.rating).collect();
     let names: BTreeMap<&str, usize> = {
         let names = ratings.iter().map(|rating| rating.rater.as_str());

@@ -89,7 +89,7 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
 
 fn method(recipe: &Recipe, policy: &Policy, out: &mut LeftOut) -> Result<Box<dyn Method>> {
     let feedback = &recipe.feedback;
-    let heard = said::read(feedback)?;
+    let heard = said::read(&feedback.ratings, feedback.raters.as_deref())?;
     let items = match &recipe.data.dataset {
         None => Vec::new(),
         Some(path) => {

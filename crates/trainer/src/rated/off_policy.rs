@@ -11,10 +11,10 @@ use kudos_core::learn::Learned;
 use kudos_core::model::Transformer;
 use kudos_core::objective::{Experience, Importance, ImportanceReport, PolicyGradient};
 use kudos_core::rollout::Rollout;
-use kudos_schema::{EndReason, Rating, Verdict};
+use kudos_schema::{EndReason, Verdict};
 
 use super::method::{At, Method, Models, Pair, Point, SCORING_BATCH, Taught};
-use super::said::{Dealt, Heard, LeftOut, deal, same_tokens};
+use super::said::{Dealt, Drawn, Heard, LeftOut, deal, drawn};
 use crate::parallel::Workers;
 use crate::policy::Policy;
 
@@ -89,13 +89,8 @@ impl OffPolicy {
 
     /// The gradient over all temperatures.
     fn minimize(&self, at: &At<'_>, experiences: Vec<(f64, Experience)>) -> Option<Learned> {
-        let mut by_temperature: BTreeMap<u64, Vec<Experience>> = BTreeMap::new();
-        for (temperature, experience) in experiences {
-            by_temperature.entry(temperature.to_bits()).or_default().push(experience);
-        }
         let beta = self.gradient.initial_state().beta;
-        let parts = by_temperature.into_iter().map(|(temperature, experiences)| {
-            let temperature = f64::from_bits(temperature);
+        let parts = by_temperature(experiences).map(|(temperature, experiences)| {
             let gradient = PolicyGradient { temperature, ..self.gradient.clone() };
             at.minimize(experiences, &gradient.at(beta))
         });
@@ -192,6 +187,17 @@ fn mean(values: &[f32]) -> f64 {
     values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len().max(1) as f64
 }
 
+/// Things by the temperature that each was drawn at.
+pub(crate) fn by_temperature<T>(
+    all: impl IntoIterator<Item = (f64, T)>,
+) -> impl Iterator<Item = (f64, Vec<T>)> {
+    let mut groups: BTreeMap<u64, Vec<T>> = BTreeMap::new();
+    for (temperature, one) in all {
+        groups.entry(temperature.to_bits()).or_default().push(one);
+    }
+    groups.into_iter().map(|(temperature, group)| (f64::from_bits(temperature), group))
+}
+
 /// Log-probabilities under the full softmax, each completion's at the temperature it was drawn at.
 ///
 /// # Errors
@@ -201,17 +207,14 @@ pub(crate) fn log_probs(
     model: &Transformer,
     examples: &[&Rewarded],
 ) -> Result<Vec<Vec<f32>>> {
-    let mut by_temperature: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-    for (place, example) in examples.iter().enumerate() {
-        by_temperature.entry(example.temperature.to_bits()).or_default().push(place);
-    }
+    let places = examples.iter().enumerate().map(|(place, one)| (one.temperature, place));
     let mut all = vec![Vec::new(); examples.len()];
-    for (temperature, places) in by_temperature {
+    for (temperature, places) in by_temperature(places) {
         let pairs: Vec<Pair<'_>> = places
             .iter()
             .map(|place| (&examples[*place].prompt[..], &examples[*place].completion[..]))
             .collect();
-        let rows = workers.log_probs(model, &pairs, f64::from_bits(temperature), SCORING_BATCH)?;
+        let rows = workers.log_probs(model, &pairs, temperature, SCORING_BATCH)?;
         places.into_iter().zip(rows).for_each(|(place, row)| all[place] = row);
     }
     Ok(all)
@@ -219,44 +222,18 @@ pub(crate) fn log_probs(
 
 /// The completions of ratings with what they earned.
 pub(crate) fn of_ratings(heard: &[Heard], policy: &Policy, out: &mut LeftOut) -> Vec<Rewarded> {
-    let mut rewarded = Vec::new();
-    let mut kinds = Vec::new();
-    for Heard { rating, weight } in heard {
-        let rewards = rating.rewards();
-        if rewards.is_empty() {
-            out.add("without a reward");
-        } else if !same_tokens(rating, &policy.tokenizer) {
-            out.add("of another tokenizer");
-        } else {
-            for (place, reward) in rewards {
-                match one(rating, (place, reward), policy) {
-                    Err(reason) => out.add(reason),
-                    Ok(one) => {
-                        kinds.push(kind(&rating.verdict));
-                        rewarded.push(Rewarded { weight: *weight, ..one });
-                    }
-                }
-            }
-        }
-    }
+    let drawn = drawn(heard, policy, out);
+    let kinds: Vec<u8> = drawn.iter().map(|one| kind(&one.heard.rating.verdict)).collect();
+    let mut rewarded: Vec<Rewarded> = drawn.into_iter().map(rewarded).collect();
     center(&mut rewarded, &kinds);
     rewarded
 }
 
-fn one(
-    rating: &Rating,
-    (place, reward): (usize, f64),
-    policy: &Policy,
-) -> Result<Rewarded, &'static str> {
+/// Without an advantage yet.
+fn rewarded(Drawn { heard, place, reward }: Drawn<'_>) -> Rewarded {
+    let Heard { rating, weight } = heard;
     let sample = &rating.samples[place];
-    let length = rating.prompt.token_ids.len() + sample.token_ids.len();
-    if sample.sampling.temperature == 0.0 {
-        return Err("greedy");
-    }
-    if sample.token_ids.is_empty() || length > policy.config().context_length {
-        return Err("empty or longer than the context");
-    }
-    Ok(Rewarded {
+    Rewarded {
         name: rating.id.clone(),
         prompt: rating.prompt.token_ids.clone(),
         completion: sample.token_ids.clone(),
@@ -265,8 +242,8 @@ fn one(
         reward,
         advantage: 0.0,
         end_reason: sample.end_reason,
-        weight: 1.0,
-    })
+        weight: *weight,
+    }
 }
 
 fn kind(verdict: &Verdict) -> u8 {

@@ -2,15 +2,16 @@
 //! part to learn from and a part to judge by.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use kudos_core::task::Prompt;
 use kudos_core::text::tokenizer::Tokenizer;
 use kudos_schema::{RaterWeights, Rating};
 
 use crate::feedback::lines;
 use crate::output;
-use crate::recipe::FeedbackRecipe;
+use crate::policy::Policy;
 use crate::usage::usage;
 
 /// One prompt in so many is held out.
@@ -33,15 +34,25 @@ pub(crate) struct Dealt<T> {
     pub(crate) held_out: Vec<T>,
 }
 
-/// Reads the ratings of a recipe; each id counts once.
+/// A completion of a rating, drawn with probabilities that a policy can be weighed with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Drawn<'a> {
+    pub(crate) heard: &'a Heard,
+    /// Its place among the rating's samples.
+    pub(crate) place: usize,
+    /// What it earned, from 0 to 1.
+    pub(crate) reward: f64,
+}
+
+/// Reads ratings, each id once, with the weights of raters if there are any.
 ///
 /// # Errors
 /// Usage errors: a file cannot be read, or a line of it is no rating.
-pub(crate) fn read(feedback: &FeedbackRecipe) -> Result<Vec<Heard>> {
-    let raters = feedback.raters.as_deref().map(read_raters).transpose()?;
+pub(crate) fn read(files: &[PathBuf], raters: Option<&Path>) -> Result<Vec<Heard>> {
+    let raters = raters.map(read_raters).transpose()?;
     let mut ids = BTreeSet::new();
     let mut heard = Vec::new();
-    for line in lines::read(&feedback.ratings)? {
+    for line in lines::read(files)? {
         let rating = line.rating.map_err(|refused| {
             let (file, number, reason) = (&line.file, line.number, refused.reason);
             usage(format!("{file}, line {number}: {reason}; take what `feedback import` kept"))
@@ -89,6 +100,50 @@ fn fingerprint(tokens: &[u32]) -> u64 {
     });
     // The lowest bits of this hash are weak.
     hash >> 32
+}
+
+/// The rated completions that say something of what `policy` would earn; what does not is counted.
+pub(crate) fn drawn<'a>(heard: &'a [Heard], policy: &Policy, out: &mut LeftOut) -> Vec<Drawn<'a>> {
+    let mut drawn = Vec::new();
+    for heard in heard {
+        let rating = &heard.rating;
+        let rewards = rating.rewards();
+        if rewards.is_empty() {
+            out.add("without a reward");
+        } else if !same_tokens(rating, &policy.tokenizer) {
+            out.add("of another tokenizer");
+        } else {
+            for (place, reward) in rewards {
+                match unusable(rating, place, policy) {
+                    Some(reason) => out.add(reason),
+                    None => drawn.push(Drawn { heard, place, reward }),
+                }
+            }
+        }
+    }
+    drawn
+}
+
+/// Why a completion has no weight.
+fn unusable(rating: &Rating, place: usize, policy: &Policy) -> Option<&'static str> {
+    let sample = &rating.samples[place];
+    let length = rating.prompt.token_ids.len() + sample.token_ids.len();
+    if sample.sampling.temperature == 0.0 {
+        Some("greedy")
+    } else if sample.token_ids.is_empty() || length > policy.config().context_length {
+        Some("empty or longer than the context")
+    } else {
+        None
+    }
+}
+
+/// What was asked, and the beginning of the reply that the rater fixed: after messages, a rating's
+/// text is that beginning, else it is the prompt itself.
+pub(crate) fn asked(rating: &Rating) -> (Prompt, String) {
+    match rating.prompt.messages.as_slice() {
+        [] => (Prompt::Text(rating.prompt.text.clone()), String::new()),
+        messages => (Prompt::Messages(messages.to_vec()), rating.prompt.text.clone()),
+    }
 }
 
 /// Whether the tokens of a rating mean to `tokenizer` what they meant to the rated policy.

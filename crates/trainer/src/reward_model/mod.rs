@@ -95,8 +95,9 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
 }
 
 fn judgements(recipe: &Recipe, policy: &Policy, out: &mut LeftOut) -> Result<Vec<Judgement>> {
-    let reader = Reader { policy };
-    let mut all = reader.of_ratings(&said::read(&recipe.feedback)?, out)?;
+    let (reader, feedback) = (Reader { policy }, &recipe.feedback);
+    let mut all =
+        reader.of_ratings(&said::read(&feedback.ratings, feedback.raters.as_deref())?, out)?;
     if let Some(path) = &recipe.data.dataset {
         let data = data::dataset(path)?;
         all.extend(reader.of_rows(&[data.train, data.validation, data.test].concat(), out)?);

@@ -6,10 +6,9 @@
 use anyhow::Result;
 use kudos_core::objective::{VerdictOn, Weighted};
 use kudos_core::task::{Item, Prompt};
-use kudos_schema::Rating;
 
 use crate::policy::Policy;
-use crate::rated::said::{Heard, LeftOut};
+use crate::rated::said::{Heard, LeftOut, asked};
 
 /// A verdict with the texts it is about.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,20 +40,10 @@ impl Reader<'_> {
         Ok(ids.split_off(excess))
     }
 
-    fn prompt(rating: &Rating) -> Prompt {
-        match rating.prompt.messages.as_slice() {
-            [] => Prompt::Text(rating.prompt.text.clone()),
-            messages => Prompt::Messages(messages.to_vec()),
-        }
-    }
-
     /// The judgements of a rating: a comparison or a grade, and two grades where both are bad.
     fn of_rating(&self, heard: &Heard) -> Result<Vec<Judgement>> {
         let Heard { rating, weight } = heard;
-        let asked = Self::prompt(rating);
-        // After messages, `text` is the beginning of the reply; else it is the prompt itself.
-        let begun =
-            if rating.prompt.messages.is_empty() { "" } else { rating.prompt.text.as_str() };
+        let (asked, begun) = asked(rating);
         let text =
             |place: usize| self.tokens(&asked, &format!("{begun}{}", rating.samples[place].text));
         let prompt = rating.prompt.token_ids.clone();
