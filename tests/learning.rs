@@ -5,7 +5,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use kudos_core::learn::{Activations, learn, learn_scores, log_probs, scores, training_device};
 use kudos_core::model::parameters::Path;
-use kudos_core::model::{Scorer, Transformer, TransformerConfig, cast, initialize};
+use kudos_core::model::{Scorer, Transformer, TransformerConfig, Trunk, cast, initialize};
 use kudos_core::objective::{
     Aggregation, Baseline, Experience, KlCoefficient, KlPlacement, Linear, Objective, Pair,
     PolicyGradient, Preference, PreferenceLoss, RewardFit, Side, Supervised, Truncated, VerdictOn,
@@ -279,7 +279,7 @@ fn the_gradient_of_scores_is_their_finite_difference_in_any_micro_batches() {
     let verdicts: Vec<Weighted> = (0..texts.len()).map(grade).collect();
     for config in configs() {
         let trunk = model(&config, &Device::flex().autodiff());
-        let mut scorer = Scorer::zeroed(trunk);
+        let mut scorer = Scorer::zeroed(Trunk::Policy(trunk));
         let width = config.d_model;
         let head = (0..width).map(|place| (place % 7) as f32 / 7.0 - 0.4).collect::<Vec<_>>();
         let head = TensorData::new(head, [width, 1]);

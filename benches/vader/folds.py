@@ -6,6 +6,11 @@ The sentences are not ours to ship: unpack hutto_ICWSM_2014.tar.gz of the source
     python folds.py score OUT                 Pearson's r of each fold's judged.jsonl, and the mean
     python folds.py baseline FOLDER SOURCE    TF-IDF(1,2) + ridge on the same folds (needs scikit-learn)
 
+Between the two, for each fold, with a sentence encoder as a Hugging Face folder:
+
+    trainer reward --config frozen.toml --model ENCODER --dataset OUT/0/pairs.jsonl --output-dir RUN
+    trainer judge --reward RUN/model --dataset OUT/0/held_out.jsonl > OUT/0/judged.jsonl
+
 SOURCE is movie, tweets, amazon or nyt. A pair is two sentences of the training folds whose mean ratings differ;
 the higher one is chosen.
 """
@@ -86,7 +91,8 @@ def baseline(folder, source):
     for _, train, held_out in folds(sentences(folder, source)):
         vectorizer = TfidfVectorizer(ngram_range=(1, 2))
         model = Ridge().fit(vectorizer.fit_transform([t for _, t in train]), [r for r, _ in train])
-        found.append(pearson(list(model.predict(vectorizer.transform([t for _, t in held_out]))), [r for r, _ in held_out]))
+        foretold = [float(one) for one in model.predict(vectorizer.transform([t for _, t in held_out]))]
+        found.append(pearson(foretold, [r for r, _ in held_out]))
     print(source, "TF-IDF + ridge", [round(r, 4) for r in found], "mean", round(sum(found) / len(found), 4))
 
 

@@ -4,10 +4,11 @@
 //! losses and gradients come out in f32, for an optimizer whose own weights are f32.
 //! Source: Micikevicius et al. 2018.
 
+use burn::nn::Linear;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Scorer, Transformer};
+use crate::model::{Scorer, Transformer, Trunk, say};
 use crate::objective::{EntropyUse, Experience, Objective, Scoring, TokenBatch, score};
 use crate::optim::Gradients;
 
@@ -118,13 +119,64 @@ pub fn learn_scores(
 ) -> Gradients {
     let size = micro_batch_size.max(1);
     let parts = texts.chunks(size).zip(slopes.chunks(size)).map(|(texts, slopes)| {
-        let scores = model.forward(texts);
-        let slopes: Vec<f32> = slopes.iter().map(|slope| *slope as f32).collect();
-        let slopes = TensorData::new(slopes, [texts.len()]);
-        let slopes = Tensor::<1>::from_data(slopes, &scores.device());
-        Gradients::of(model, (scores * slopes).sum().backward())
+        Gradients::of(model, weighted_sum(model.forward(texts), slopes).backward())
     });
     parts.reduce(Gradients::plus).expect("a batch has texts")
+}
+
+/// The gradient of `sum_i slopes_i score_i` by the head alone, from the features that a trunk made of
+/// each text before.
+///
+/// `head` must live on an autodiff device.
+///
+/// # Panics
+/// If the features are not as wide as the head.
+pub fn learn_head(head: &Linear, features: &[&[f32]], slopes: &[f64]) -> Gradients {
+    Gradients::of(head, weighted_sum(say(head, on_device(head, features)), slopes).backward())
+}
+
+/// What a head says of the features of each text, on the host.
+///
+/// # Errors
+/// What the device reports when it does not return them.
+pub async fn head_scores(head: &Linear, features: &[&[f32]]) -> Result<Vec<f32>, String> {
+    let scores = say(head, on_device(head, features)).into_data_async().await;
+    Ok(scores.map_err(|error| format!("{error:?}"))?.try_to_vec().expect("scores are f32"))
+}
+
+/// `[N] -> [1]`
+fn weighted_sum(scores: Tensor<1>, weights: &[f64]) -> Tensor<1> {
+    let weights: Vec<f32> = weights.iter().map(|weight| *weight as f32).collect();
+    let weights = TensorData::new(weights, scores.dims());
+    let weights = Tensor::<1>::from_data(weights, &scores.device());
+    (scores * weights).sum()
+}
+
+/// Rows of features as a tensor. `-> [N, F]`
+fn on_device(head: &Linear, features: &[&[f32]]) -> Tensor<2> {
+    let shape = [features.len(), head.weight.dims()[0]];
+    Tensor::from_data(TensorData::new(features.concat(), shape), &head.weight.device())
+}
+
+/// What a trunk makes of every text, on the host.
+///
+/// `trunk` should live on a device without autodiff.
+///
+/// # Errors
+/// What the device reports when it does not return them.
+pub async fn features(
+    trunk: &Trunk,
+    texts: &[&[u32]],
+    micro_batch_size: usize,
+) -> Result<Vec<Vec<f32>>, String> {
+    let mut all = Vec::with_capacity(texts.len());
+    for part in texts.chunks(micro_batch_size.max(1)) {
+        let features = trunk.features(part).into_data_async().await;
+        let features = features.map_err(|error| format!("{error:?}"))?;
+        let flat = features.try_to_vec::<f32>().expect("features are f32");
+        all.extend(flat.chunks_exact(trunk.width()).map(<[f32]>::to_vec));
+    }
+    Ok(all)
 }
 
 /// The score of every text, on the host.

@@ -16,6 +16,8 @@ pub mod optim;
 pub mod policy;
 pub mod reward;
 pub mod rollout;
+#[cfg(feature = "train")]
+pub mod sentence_encoder;
 pub mod task;
 pub mod text;
 

@@ -305,4 +305,6 @@ pub struct JudgedRow {
     pub reward: f64,
     /// Standard deviation over the model's members.
     pub uncertainty: f64,
+    /// What each member says, on the same scale.
+    pub members: Vec<f64>,
 }

@@ -128,6 +128,6 @@ pub struct CalibrationBin {
     pub foretold: f64,
     /// Mean of what was said.
     pub said: f64,
-    /// Verdicts.
+    /// Verdicts, pairs once in either order.
     pub n: usize,
 }

@@ -11,8 +11,8 @@ use std::thread;
 use anyhow::Result;
 use burn::module::Module;
 use burn::tensor::Device;
-use kudos_core::learn::{Learned, learn, learn_scores, log_probs, scores};
-use kudos_core::model::{Scorer, Transformer};
+use kudos_core::learn::{Learned, features, learn, learn_scores, log_probs, scores};
+use kudos_core::model::{Scorer, Transformer, Trunk};
 use kudos_core::objective::{Experience, Objective};
 use kudos_core::optim::Gradients;
 use kudos_core::rollout::{GenerateError, Generation, Rollout, generate};
@@ -107,14 +107,43 @@ impl Workers {
         texts: &[&[u32]],
         micro_batch_size: usize,
     ) -> Result<Vec<f64>> {
+        let one = |part: &[&[u32]]| block_on(scores(model, part, micro_batch_size));
+        let scores = self.of_each_text(texts, one)?;
+        Ok(scores.into_iter().map(f64::from).collect())
+    }
+
+    /// What a trunk makes of texts, on the host.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn features(
+        self,
+        trunk: &Trunk,
+        texts: &[&[u32]],
+        micro_batch_size: usize,
+    ) -> Result<Vec<Vec<f32>>> {
+        self.of_each_text(texts, |part| block_on(features(trunk, part, micro_batch_size)))
+    }
+
+    /// What `work` gives for each text, texts of like lengths together.
+    fn of_each_text<T: Default + Clone + Send>(
+        self,
+        texts: &[&[u32]],
+        work: impl Fn(&[&[u32]]) -> Result<Vec<T>, String> + Sync,
+    ) -> Result<Vec<T>> {
         let order = by_length(texts);
         let sorted: Vec<&[u32]> = order.iter().map(|place| texts[*place]).collect();
-        let parts = self.cut(&sorted);
-        let scored = run(&parts, |(_, part)| block_on(scores(model, part, micro_batch_size)));
-        let scored: Result<Vec<_>, String> = scored.into_iter().collect();
-        let mut all = vec![0.0; texts.len()];
-        let scored = scored.map_err(anyhow::Error::msg)?.concat();
-        order.into_iter().zip(scored).for_each(|(place, score)| all[place] = f64::from(score));
+        // Interleaved, as in `learn`.
+        let parts: Vec<Vec<&[u32]>> = (0..self.0.min(sorted.len()))
+            .map(|worker| sorted.iter().skip(worker).step_by(self.0).copied().collect())
+            .collect();
+        let done: Result<Vec<Vec<T>>, String> =
+            run(&parts, |part| work(part)).into_iter().collect();
+        let mut all = vec![T::default(); texts.len()];
+        for (worker, part) in done.map_err(anyhow::Error::msg)?.into_iter().enumerate() {
+            let places = order.iter().skip(worker).step_by(self.0);
+            places.zip(part).for_each(|(place, value)| all[*place] = value);
+        }
         Ok(all)
     }
 
@@ -126,7 +155,7 @@ impl Workers {
         slopes: &[f64],
         micro_batch_size: usize,
     ) -> Gradients {
-        let workers = if model.trunk.config().dropout > 0.0 { 1 } else { self.0 };
+        let workers = if model.trunk.dropout() > 0.0 { 1 } else { self.0 };
         let device = model.trunk.device();
         // Interleaved, as in `learn`.
         let order = by_length(texts);

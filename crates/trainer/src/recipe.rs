@@ -98,8 +98,20 @@ pub struct FeedbackRecipe {
     pub kto: Unpaired,
     /// The loss of `reward`.
     pub reward: RewardFit,
+    /// What of a reward model learns.
+    pub trunk: TrunkUse,
     /// Models of `reward`, each from verdicts drawn anew: what they disagree about is uncertain.
     pub members: usize,
+}
+
+/// What of a reward model learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrunkUse {
+    /// The trunk and the head.
+    Tuned,
+    /// The head alone: the trunk reads each text once, so that steps cost nothing and members share it.
+    Frozen,
 }
 
 /// Where items come from.
@@ -296,6 +308,7 @@ impl Default for FeedbackRecipe {
             preference: Preference::default(),
             kto: Unpaired::default(),
             reward: RewardFit::default(),
+            trunk: TrunkUse::Tuned,
             members: 1,
         }
     }

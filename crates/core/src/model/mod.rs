@@ -1,4 +1,5 @@
-//! The policy: one decoder-only transformer for the GPT-2 and the Llama families.
+//! The policy: one decoder-only transformer for the GPT-2 and the Llama families. For training also what
+//! judges texts: an encoder of the BERT family, and a scorer on either.
 //!
 //! Leaves out: files (bytes come in and go out), tokens' text, sampling.
 
@@ -6,12 +7,15 @@ mod attention;
 mod block;
 mod cache;
 mod config;
+#[cfg(feature = "train")]
+mod encoder;
 mod feed_forward;
 pub mod hugging_face;
 mod norm;
 pub mod parameters;
 mod projection;
 mod rotary;
+#[cfg(feature = "train")]
 mod scorer;
 mod tokens;
 mod transformer;
@@ -22,11 +26,14 @@ pub use cache::{Cache, LayerCache};
 pub use config::{
     ConfigError, FeedForwardKind, NormKind, Positions, RotaryPairing, TransformerConfig,
 };
+#[cfg(feature = "train")]
+pub use encoder::{Encoder, EncoderBlock, EncoderConfig};
 pub use feed_forward::FeedForward;
 pub use norm::Norm;
 pub use parameters::{cast, initialize};
 pub use projection::{RowProduct, use_row_product};
 pub use rotary::{Rotary, Rotation};
-pub use scorer::Scorer;
+#[cfg(feature = "train")]
+pub use scorer::{Scorer, Trunk, say};
 pub use tokens::{PaddingSide, Tokens};
 pub use transformer::Transformer;

@@ -14,6 +14,8 @@ pub mod rouge;
 pub mod surface;
 pub mod tokenize;
 pub mod triples;
+#[cfg(feature = "train")]
+pub mod wordpiece;
 
 pub use kudos_feedback::edit_distance;
 pub use kudos_tokenizer::{self as tokenizer, stream};

@@ -36,8 +36,12 @@ pub fn judge(args: &JudgeArgs) -> Result<()> {
     let pairs: Vec<(&Prompt, &str)> =
         texts.iter().map(|(_, prompt, text)| (*prompt, *text)).collect();
     for ((id, ..), judged) in texts.iter().zip(model.judge(&pairs)?) {
-        let row =
-            JudgedRow { id: (*id).clone(), reward: judged.reward, uncertainty: judged.uncertainty };
+        let row = JudgedRow {
+            id: (*id).clone(),
+            reward: judged.reward,
+            uncertainty: judged.uncertainty,
+            members: judged.members,
+        };
         output::result(&serde_json::to_string(&row)?);
     }
     Ok(())

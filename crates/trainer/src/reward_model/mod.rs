@@ -5,48 +5,38 @@
 //! short: it keeps no checkpoints.
 
 mod judge;
+mod member;
 mod model;
 mod outcome;
+mod reading;
 mod verdicts;
 
 use std::time::Instant;
 
 use anyhow::Result;
-use burn::module::Module;
 use kudos_core::learn::training_device;
-use kudos_core::model::Scorer;
-use kudos_core::optim::AdamW;
 use kudos_schema::{Estimate, RewardResult};
-use rand::RngExt;
 
 pub use judge::{judge, uncertainty};
 pub use model::{Judged, RewardModel};
 
-use crate::batches::{Purpose, coins, items_of_step};
+use crate::batches::items_of_step;
 use crate::device::Selected;
-use crate::evaluate::policy_files;
 use crate::journal::{METRICS, read_metrics, series};
-use crate::parallel::Workers;
 use crate::plan::Plan;
-use crate::policy::Policy;
 use crate::rated::said::{self, Dealt, LeftOut, deal};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, TrunkUse};
 use crate::report::{Series, curve_svg};
 use crate::session::{Session, StepNumbers, seed_device};
 use crate::store::write_file;
 use crate::supervised::{number, schedule};
 use crate::usage::usage;
 use crate::{data, output};
+use member::{Learner, Member};
+use model::Scale;
 use outcome::{Foretold, grades, report};
-use verdicts::{Judgement, Reader, flat};
-
-/// A scorer in training.
-struct Member {
-    scorer: Scorer,
-    optimizer: AdamW,
-    /// How much each judgement counts for it, beside the judgement's own weight.
-    drawn: Vec<f64>,
-}
+use reading::{Reading, ReadingFiles};
+use verdicts::{Judgement, flat};
 
 /// Runs the stage.
 ///
@@ -57,10 +47,8 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     if plan.resume {
         return Err(usage("reward keeps no checkpoints: leave --resume out and start again"));
     }
-    let device = training_device(&selected.device, recipe.optimizer.activations);
-    let files = policy_files(recipe.model.as_deref())?;
-    let load = |device| files.load(device).map_err(|error| usage(error.to_string()));
-    let (reading, policy) = (load(&selected.device)?, load(&device)?);
+    let files = ReadingFiles::read(recipe.model.as_deref())?;
+    let reading = files.load(&selected.device)?;
     let mut out = LeftOut::default();
     let dealt = deal(judgements(recipe, &reading, &mut out)?, |one| &one.prompt);
     if dealt.train.is_empty() {
@@ -76,9 +64,7 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     if let Some(text) = out.text() {
         session.note(&text);
     }
-    let mut members: Vec<Member> = (0..recipe.feedback.members)
-        .map(|member| Member::new(&policy, &dealt, recipe, member))
-        .collect();
+    let mut members = members(&files, &dealt, (recipe, selected))?;
     while session.state.step < recipe.steps {
         let numbers = step(&mut members, &dealt.train, recipe, session.state.step)?;
         session.state.tokens += numbers.tokens as u64;
@@ -89,46 +75,43 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
             anyhow::bail!("stopped: {path} holds no reward model, which keeps no checkpoints");
         }
     }
-    let scorers = members.into_iter().map(|member| member.scorer.valid()).collect();
-    let model = RewardModel::new(reading, scorers);
-    finish(session, model, &dealt, (recipe, &selected.name))
+    let learners = members.into_iter().map(|member| member.learner).collect();
+    finish(session, (reading, learners), &dealt, (recipe, &selected.name))
 }
 
-fn judgements(recipe: &Recipe, policy: &Policy, out: &mut LeftOut) -> Result<Vec<Judgement>> {
-    let (reader, feedback) = (Reader { policy }, &recipe.feedback);
-    let mut all =
-        reader.of_ratings(&said::read(&feedback.ratings, feedback.raters.as_deref())?, out)?;
+/// As many members as the recipe says, all alike but for what each learns from.
+fn members(
+    files: &ReadingFiles,
+    dealt: &Dealt<Judgement>,
+    (recipe, selected): (&Recipe, &Selected),
+) -> Result<Vec<Member>> {
+    let how = recipe.feedback.trunk;
+    let device = training_device(&selected.device, recipe.optimizer.activations);
+    let trunk = match how {
+        TrunkUse::Tuned => files.load(&device)?.trunk(),
+        TrunkUse::Frozen => files.load(&selected.device)?.trunk(),
+    };
+    let judgements = dealt.train.iter().chain(&dealt.held_out);
+    let texts: Vec<&[u32]> =
+        judgements.flat_map(|one| one.texts.iter().map(Vec::as_slice)).collect();
+    let learner = Learner::new(trunk, &texts, (how, &device))?;
+    let member = |place| Member::new(learner.clone(), dealt.train.len(), (recipe, place));
+    Ok((0..recipe.feedback.members).map(member).collect())
+}
+
+fn judgements(recipe: &Recipe, reading: &Reading, out: &mut LeftOut) -> Result<Vec<Judgement>> {
+    let feedback = &recipe.feedback;
+    let heard = said::read(&feedback.ratings, feedback.raters.as_deref())?;
+    let mut all = verdicts::of_ratings(reading, &heard, out)?;
     if let Some(path) = &recipe.data.dataset {
         let data = data::dataset(path)?;
-        all.extend(reader.of_rows(&[data.train, data.validation, data.test].concat(), out)?);
+        all.extend(verdicts::of_rows(
+            reading,
+            &[data.train, data.validation, data.test].concat(),
+            out,
+        )?);
     }
     Ok(all)
-}
-
-impl Member {
-    fn new(policy: &Policy, dealt: &Dealt<Judgement>, recipe: &Recipe, member: usize) -> Self {
-        let mut coins = coins(recipe.seed, Purpose::Members, member as u64);
-        let drawn = dealt.train.iter().map(|_| match recipe.feedback.members {
-            1 => 1.0,
-            _ => poisson(coins.random_range(0.0..1.0)),
-        });
-        let drawn = drawn.collect();
-        let device = policy.model.device();
-        let scorer = Scorer::zeroed(policy.model.clone()).fork(&device);
-        Self { scorer, optimizer: AdamW::new(recipe.optimizer.adamw), drawn }
-    }
-}
-
-/// The Poisson deviate of mean 1 that belongs to a uniform one, by inversion.
-fn poisson(uniform: f64) -> f64 {
-    let (mut count, mut probability) = (0.0, (-1.0f64).exp());
-    let mut below = probability;
-    while uniform >= below && probability > 1e-12 {
-        count += 1.0;
-        probability /= count;
-        below += probability;
-    }
-    count
 }
 
 fn step(
@@ -152,15 +135,13 @@ fn step(
             continue;
         }
         let (texts, verdicts) = flat(&chosen);
-        seed_device(&member.scorer.trunk.device(), recipe.seed, step);
-        let workers = Workers::of(&member.scorer.trunk.device());
         let size = recipe.batch.micro_batch_size;
-        let scores = workers.scores(&member.scorer.valid(), &texts, size)?;
+        seed_device(&member.learner.device(), recipe.seed, step);
+        let scores = member.learner.scores(&texts, size)?;
         let linearized = recipe.feedback.reward.linearize(&scores, &verdicts);
-        let mut gradients = workers.learn_scores(&member.scorer, &texts, &linearized.slopes, size);
+        let mut gradients = member.learner.learn(&texts, &linearized.slopes, size);
         norms += number(gradients.clip(recipe.optimizer.max_grad_norm))? / n_members;
-        let scorer = member.scorer.clone();
-        member.scorer = member.optimizer.step(scorer, gradients, learning_rate);
+        member.learner = member.learner.step(&mut member.optimizer, gradients, learning_rate);
         losses += linearized.loss / n_members;
         tokens += texts.iter().map(|text| text.len()).sum::<usize>();
     }
@@ -174,6 +155,15 @@ fn step(
     })
 }
 
+/// The learners' mean score of each text.
+fn means(learners: &[Learner], texts: &[&[u32]]) -> Result<Vec<f64>> {
+    let all: Result<Vec<Vec<f64>>> =
+        learners.iter().map(|learner| learner.scores(texts, model::BATCH)).collect();
+    let (all, count) = (all?, learners.len() as f64);
+    let mean = |place: usize| all.iter().map(|scores| scores[place]).sum::<f64>() / count;
+    Ok((0..texts.len()).map(mean).collect())
+}
+
 /// Judgements with their own weights.
 fn weighed(judgements: &[Judgement]) -> Vec<(&Judgement, f64)> {
     judgements.iter().map(|one| (one, one.weight)).collect()
@@ -182,17 +172,19 @@ fn weighed(judgements: &[Judgement]) -> Vec<(&Judgement, f64)> {
 /// Judges, writes model/, result.json and curve.svg, and prints.
 fn finish(
     session: Session,
-    model: RewardModel,
+    (reading, learners): (Reading, Vec<Learner>),
     dealt: &Dealt<Judgement>,
     (recipe, device): (&Recipe, &str),
 ) -> Result<()> {
-    let model = model.calibrated(&flat(&weighed(&dealt.train)).0)?;
+    let scale = Scale::of(&means(&learners, &flat(&weighed(&dealt.train)).0)?);
     let (texts, verdicts) = flat(&weighed(&dealt.held_out));
-    let scores = model.means(&texts)?;
+    let scores = means(&learners, &texts)?;
+    let model = RewardModel::new(reading, learners, scale);
     let foretold = verdicts.iter().zip(&dealt.held_out).map(|(one, judgement)| Foretold {
         probability: one.verdict.probability(&scores),
         share: judgement.share,
         weight: judgement.weight,
+        texts: judgement.texts.len(),
     });
     let foretold: Vec<Foretold> = foretold.collect();
     let (state, seconds) = (session.state.clone(), session.seconds());
@@ -237,20 +229,4 @@ fn table(result: &RewardResult) -> String {
         bins.collect::<Vec<_>>().join("\n"),
         or_none(result.pearson.map(|r| format!("{r:.3}"))),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn poisson_weights_have_mean_and_variance_one() {
-        let count = 10_000;
-        let of = |place: usize| poisson((place as f64 + 0.5) / f64::from(count));
-        let values: Vec<f64> = (0..count as usize).map(of).collect();
-        let mean = values.iter().sum::<f64>() / f64::from(count);
-        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / f64::from(count);
-        assert!((mean - 1.0).abs() < 1e-3 && (variance - 1.0).abs() < 1e-2, "{mean} {variance}");
-        assert_eq!((poisson(0.0), poisson(0.5)), (0.0, 1.0));
-    }
 }

@@ -17,11 +17,14 @@ pub(super) struct Foretold {
     /// What was said, from 0 to 1.
     pub(super) share: f64,
     pub(super) weight: f64,
+    /// How many texts the verdict is on: one or two.
+    pub(super) texts: usize,
 }
 
 /// Judges held-out verdicts: `foretold` of all, `scores` with grades of single texts.
 pub(super) fn report(foretold: &[Foretold], grades: &[(f64, f64)], seed: u64) -> RewardResult {
     let decided: Vec<&Foretold> = foretold.iter().filter(|one| one.share != 0.5).collect();
+    let bins = bins(&both_ways(foretold));
     RewardResult {
         version: 1,
         n: foretold.len(),
@@ -29,8 +32,8 @@ pub(super) fn report(foretold: &[Foretold], grades: &[(f64, f64)], seed: u64) ->
         accuracy: (!decided.is_empty()).then(|| accuracy(&decided, seed)),
         log_loss: mean(foretold, |one| -cross(one.share, one.probability)),
         brier: mean(foretold, |one| (one.share - one.probability).powi(2)),
-        calibration_error: calibration_error(&bins(foretold)),
-        bins: bins(foretold),
+        calibration_error: calibration_error(&bins),
+        bins,
         pearson: pearson(grades),
         ..RewardResult::default()
     }
@@ -60,6 +63,18 @@ fn mean(foretold: &[Foretold], of: impl Fn(&Foretold) -> f64) -> f64 {
     let all: f64 = foretold.iter().map(|one| one.weight).sum();
     let sum: f64 = foretold.iter().map(|one| one.weight * of(one)).sum();
     if all > 0.0 { sum / all } else { 0.0 }
+}
+
+/// Pairs once in either order with half the weight: which text stands first says nothing, and rows of chosen
+/// and rejected would all be foretold the same answer.
+fn both_ways(foretold: &[Foretold]) -> Vec<Foretold> {
+    let turned = |one: &Foretold| {
+        let weight = one.weight / 2.0;
+        let same = Foretold { weight, ..*one };
+        vec![same, Foretold { probability: 1.0 - one.probability, share: 1.0 - one.share, ..same }]
+    };
+    let either = |one: &Foretold| if one.texts == 2 { turned(one) } else { vec![*one] };
+    foretold.iter().flat_map(either).collect()
 }
 
 /// Bins of equal width that hold something.
@@ -116,7 +131,29 @@ mod tests {
     use super::*;
 
     fn one(probability: f64, share: f64) -> Foretold {
-        Foretold { probability, share, weight: 1.0 }
+        Foretold { probability, share, weight: 1.0, texts: 1 }
+    }
+
+    #[test]
+    fn a_pair_is_calibrated_in_either_order() {
+        // Four of five first texts are better, and each was foretold with 0.8: perfectly calibrated, also
+        // where the better text always stands first.
+        let turned = |place: usize| match place {
+            4 => Foretold { texts: 2, ..one(0.8, 0.0) },
+            _ => Foretold { texts: 2, ..one(0.8, 1.0) },
+        };
+        let chosen_first = |place: usize| match turned(place) {
+            Foretold { share: 0.0, probability, .. } => {
+                Foretold { texts: 2, ..one(1.0 - probability, 1.0) }
+            }
+            other => other,
+        };
+        for foretold in [(0..5).map(turned).collect::<Vec<_>>(), (0..5).map(chosen_first).collect()]
+        {
+            let report = report(&foretold, &[], 1);
+            assert!(report.calibration_error < 1e-12, "{report:?}");
+            assert_eq!((report.n, report.bins.len()), (5, 2));
+        }
     }
 
     #[test]

@@ -148,11 +148,15 @@ fn llama_config(json: &Value) -> Result<TransformerConfig, CheckpointError> {
     })
 }
 
-fn size(json: &Value, field: &'static str) -> Result<usize, CheckpointError> {
+pub(super) fn size(json: &Value, field: &'static str) -> Result<usize, CheckpointError> {
     json[field].as_u64().map(|value| value as usize).ok_or(CheckpointError::Field(field))
 }
 
-fn only(json: &Value, field: &'static str, expected: &str) -> Result<(), CheckpointError> {
+pub(super) fn only(
+    json: &Value,
+    field: &'static str,
+    expected: &str,
+) -> Result<(), CheckpointError> {
     match json[field].as_str() {
         None => Ok(()),
         Some(value) if value == expected => Ok(()),

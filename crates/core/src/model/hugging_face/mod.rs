@@ -1,10 +1,16 @@
 //! Checkpoints in Hugging Face's form: `config.json` and `model.safetensors`, as text and bytes.
 //!
 //! What is written loads in Python's transformers with equal logits. Leaves out: files, tokenizers,
-//! and architectures other than GPT-2 and Llama.
+//! and architectures other than GPT-2 and Llama, and BERT for what reads and does not write.
 
+#[cfg(feature = "train")]
+mod bert;
 mod config;
+mod tables;
 mod weights;
+
+#[cfg(feature = "train")]
+pub use bert::{encoder_config_from_json, encoder_config_to_json, read_encoder, write_encoder};
 
 pub use config::{SpecialTokens, config_from_json, config_to_json};
 #[cfg(feature = "train")]

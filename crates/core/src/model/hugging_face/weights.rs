@@ -1,7 +1,4 @@
 //! `model.safetensors` with a family's own tensor names, to and from a model.
-//!
-//! One table per family ties each stored tensor to parameters: several of ours side by side make
-//! GPT-2's fused projection, and Llama stores matrices as `[output, input]`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,18 +8,9 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::CheckpointError;
+use super::tables::{Entry, entries, implied};
 use crate::model::parameters::{Path, replace};
-use crate::model::{FeedForwardKind, Positions, Transformer, TransformerConfig};
-
-/// One stored tensor and where it lives in the model.
-struct Entry {
-    /// Its name in the file.
-    name: String,
-    /// Parameters side by side along the last dimension.
-    parts: Vec<String>,
-    /// Stored as `[output, input]`.
-    transposed: bool,
-}
+use crate::model::{Transformer, TransformerConfig};
 
 /// A parameter's values on the host.
 #[derive(Clone)]
@@ -49,6 +37,15 @@ pub async fn write_weights(
     model: &Transformer,
     stored_as: StoredAs,
 ) -> Result<Vec<u8>, CheckpointError> {
+    write_module(model, entries(model.config()), stored_as).await
+}
+
+/// [`write_weights`] of any module that a table describes.
+pub(super) async fn write_module(
+    model: &impl Module,
+    entries: Vec<Entry>,
+    stored_as: StoredAs,
+) -> Result<Vec<u8>, CheckpointError> {
     let mut collect = Collect { path: Path::default(), tensors: Vec::new() };
     model.visit(&mut collect);
     let mut host = BTreeMap::new();
@@ -58,7 +55,7 @@ pub async fn write_weights(
         let values = data.convert::<f32>().try_to_vec().expect("converted to f32");
         host.insert(name, HostTensor { shape, values });
     }
-    let stored: Vec<(String, Vec<usize>, Vec<u8>)> = entries(model.config())
+    let stored: Vec<(String, Vec<usize>, Vec<u8>)> = entries
         .into_iter()
         .map(|entry| {
             let joined = join(entry.parts.iter().map(|part| &host[part]).collect());
@@ -113,18 +110,26 @@ pub fn read_weights(
     bytes: &[u8],
     device: &Device,
 ) -> Result<Transformer, CheckpointError> {
+    read_module(Transformer::zeroed(config, device), entries(config), bytes)
+}
+
+/// [`read_weights`] into any module that a table describes.
+pub(super) fn read_module<M: Module>(
+    model: M,
+    entries: Vec<Entry>,
+    bytes: &[u8],
+) -> Result<M, CheckpointError> {
     let file = SafeTensors::deserialize(bytes)
         .map_err(|error| CheckpointError::Container(error.to_string()))?;
-    let model = Transformer::zeroed(config, device);
     let mut shapes = Shapes { path: Path::default(), shapes: BTreeMap::new() };
     model.visit(&mut shapes);
     let mut host = BTreeMap::new();
     let mut known = BTreeSet::new();
-    for entry in entries(config) {
+    for entry in entries {
         let parts: Vec<&Vec<usize>> = entry.parts.iter().map(|part| &shapes.shapes[part]).collect();
         let tensor = load(&file, &entry, &parts)?;
         host.extend(split(&entry, &parts, tensor));
-        known.insert(entry.name);
+        known.extend(entry.names());
     }
     let foreign = file.names().into_iter().find(|name| !known.contains(*name) && !implied(name));
     if let Some(name) = foreign {
@@ -147,25 +152,14 @@ pub fn stored_numbers(bytes: &[u8]) -> Result<(u64, String), CheckpointError> {
     Ok((values.sum(), stored_as.unwrap_or_default()))
 }
 
-/// Tensors that older files repeat although they follow from others: masks, rotary tables and the
-/// tied head.
-fn implied(name: &str) -> bool {
-    let tables = [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"];
-    tables.iter().any(|table| name.ends_with(table)) || name == "lm_head.weight"
-}
-
 /// Reads one stored tensor as f32 in our orientation, after checking its shape.
 fn load(
     file: &SafeTensors<'_>,
     entry: &Entry,
     parts: &[&Vec<usize>],
 ) -> Result<HostTensor, CheckpointError> {
-    // Some published GPT-2 files name tensors without the leading `transformer.`.
-    let short = entry.name.strip_prefix("transformer.").unwrap_or(&entry.name);
-    let view = file
-        .tensor(&entry.name)
-        .or_else(|_| file.tensor(short))
-        .map_err(|_| CheckpointError::Missing(entry.name.clone()))?;
+    let view = entry.names().iter().find_map(|name| file.tensor(name).ok());
+    let view = view.ok_or_else(|| CheckpointError::Missing(entry.name.clone()))?;
     let mut expected = parts[0].clone();
     *expected.last_mut().expect("parameters have a dimension") =
         parts.iter().map(|shape| shape[shape.len() - 1]).sum();
@@ -238,101 +232,6 @@ fn transpose(matrix: &HostTensor) -> HostTensor {
         .map(|(row, column)| matrix.values[row * columns + column])
         .collect();
     HostTensor { shape: vec![columns, rows], values }
-}
-
-/// The table of the family that `config` belongs to.
-fn entries(config: &TransformerConfig) -> Vec<Entry> {
-    match config.positions {
-        Positions::Learned => gpt2_entries(config),
-        Positions::Rotary { .. } => llama_entries(config),
-    }
-}
-
-fn gpt2_entries(config: &TransformerConfig) -> Vec<Entry> {
-    let mut table = Table::default();
-    table.row("transformer.wte.weight", &["token_embedding.weight"]);
-    table.row("transformer.wpe.weight", &["position_embedding.weight"]);
-    for layer in 0..config.n_layers {
-        let (theirs, ours) = (format!("transformer.h.{layer}"), format!("blocks.{layer}"));
-        let row = |table: &mut Table, name: &str, parts: &[&str]| {
-            let parts: Vec<String> = parts.iter().map(|part| format!("{ours}.{part}")).collect();
-            table.rows.push(Entry { name: format!("{theirs}.{name}"), parts, transposed: false });
-        };
-        row(&mut table, "ln_1.weight", &["attention_norm.Layer.gamma"]);
-        row(&mut table, "ln_1.bias", &["attention_norm.Layer.beta"]);
-        for kind in ["weight", "bias"] {
-            let fused = ["query", "key", "value"].map(|part| format!("attention.{part}.{kind}"));
-            let fused: Vec<&str> = fused.iter().map(String::as_str).collect();
-            row(&mut table, &format!("attn.c_attn.{kind}"), &fused);
-            row(&mut table, &format!("attn.c_proj.{kind}"), &[&format!("attention.output.{kind}")]);
-            row(&mut table, &format!("mlp.c_fc.{kind}"), &[&format!("feed_forward.up.{kind}")]);
-            row(&mut table, &format!("mlp.c_proj.{kind}"), &[&format!("feed_forward.down.{kind}")]);
-        }
-        row(&mut table, "ln_2.weight", &["feed_forward_norm.Layer.gamma"]);
-        row(&mut table, "ln_2.bias", &["feed_forward_norm.Layer.beta"]);
-    }
-    table.row("transformer.ln_f.weight", &["norm.Layer.gamma"]);
-    table.row("transformer.ln_f.bias", &["norm.Layer.beta"]);
-    table.head(config);
-    table.rows
-}
-
-fn llama_entries(config: &TransformerConfig) -> Vec<Entry> {
-    let mut table = Table::default();
-    table.row("model.embed_tokens.weight", &["token_embedding.weight"]);
-    for layer in 0..config.n_layers {
-        let (theirs, ours) = (format!("model.layers.{layer}"), format!("blocks.{layer}"));
-        let mut linear = |name: &str, part: &str, bias: bool| {
-            table.matrix(&format!("{theirs}.{name}.weight"), &format!("{ours}.{part}.weight"));
-            if bias {
-                let part = format!("{ours}.{part}.bias");
-                table.row(&format!("{theirs}.{name}.bias"), &[&part]);
-            }
-        };
-        for (name, part) in [("q", "query"), ("k", "key"), ("v", "value"), ("o", "output")] {
-            let part = format!("attention.{part}");
-            linear(&format!("self_attn.{name}_proj"), &part, config.attention_bias);
-        }
-        if config.feed_forward == FeedForwardKind::SwiGlu {
-            linear("mlp.gate_proj", "feed_forward.gate", config.feed_forward_bias);
-        }
-        linear("mlp.up_proj", "feed_forward.up", config.feed_forward_bias);
-        linear("mlp.down_proj", "feed_forward.down", config.feed_forward_bias);
-        let norms = [
-            ("input_layernorm", "attention_norm"),
-            ("post_attention_layernorm", "feed_forward_norm"),
-        ];
-        for (name, part) in norms {
-            let part = format!("{ours}.{part}.Rms.gamma");
-            table.row(&format!("{theirs}.{name}.weight"), &[&part]);
-        }
-    }
-    table.row("model.norm.weight", &["norm.Rms.gamma"]);
-    table.head(config);
-    table.rows
-}
-
-#[derive(Default)]
-struct Table {
-    rows: Vec<Entry>,
-}
-
-impl Table {
-    fn row(&mut self, name: &str, parts: &[&str]) {
-        let parts = parts.iter().map(|part| (*part).to_owned()).collect();
-        self.rows.push(Entry { name: name.to_owned(), parts, transposed: false });
-    }
-
-    fn matrix(&mut self, name: &str, part: &str) {
-        let parts = vec![part.to_owned()];
-        self.rows.push(Entry { name: name.to_owned(), parts, transposed: true });
-    }
-
-    fn head(&mut self, config: &TransformerConfig) {
-        if !config.tied_head {
-            self.matrix("lm_head.weight", "head.weight");
-        }
-    }
 }
 
 struct Collect {
