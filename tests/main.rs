@@ -5,6 +5,7 @@ mod architecture;
 mod conformance;
 mod generation;
 mod golden_encoder;
+mod golden_gguf;
 mod golden_model;
 mod golden_objective;
 mod golden_preference;

@@ -8,6 +8,8 @@
 pub mod bundle;
 mod first_order;
 #[cfg(feature = "train")]
+pub mod gguf;
+#[cfg(feature = "train")]
 pub mod learn;
 pub mod model;
 pub mod objective;

@@ -3,6 +3,10 @@
 //! Leaves out: where the files lie; see `bundle` for all of them in one.
 
 use crate::bundle::sha256;
+#[cfg(feature = "train")]
+use crate::gguf::{Gguf, is_gguf};
+#[cfg(feature = "train")]
+use crate::model::hugging_face::as_safetensors;
 use crate::model::hugging_face::{
     CheckpointError, SpecialTokens, StoredAs, config_from_json, config_to_json, read_weights,
     write_weights,
@@ -34,7 +38,7 @@ pub type Example = (Vec<u32>, Vec<u32>);
 pub struct PolicyFiles {
     /// `config.json`
     pub config: String,
-    /// `model.safetensors`
+    /// `model.safetensors`, or a GGUF file as it is
     pub weights: Vec<u8>,
     /// `tokenizer.json`
     pub tokenizer: String,
@@ -68,6 +72,32 @@ pub enum PolicyError {
 }
 
 impl PolicyFiles {
+    /// The files that a GGUF file stands for; its weights stay as they are.
+    ///
+    /// # Errors
+    /// If it is damaged, or its architecture or tokenizer is not known.
+    #[cfg(feature = "train")]
+    pub fn from_gguf(bytes: Vec<u8>) -> Result<Self, PolicyError> {
+        let file = Gguf::read(&bytes).map_err(CheckpointError::from)?;
+        let config = file.config_json().map_err(CheckpointError::from)?;
+        let tokenizer = file.tokenizer_json().map_err(CheckpointError::from)?;
+        let tokenizer_config = file.tokenizer_config().map_err(CheckpointError::from)?;
+        Ok(Self { config, weights: bytes, tokenizer, tokenizer_config })
+    }
+
+    /// The same with safetensors in place of a GGUF file, as folders and bundles have them.
+    ///
+    /// # Errors
+    /// If the weights are damaged.
+    #[cfg(feature = "train")]
+    pub fn in_safetensors(mut self, stored_as: StoredAs) -> Result<Self, PolicyError> {
+        if is_gguf(&self.weights) {
+            let config = config_from_json(&self.config)?;
+            self.weights = as_safetensors(&config, &self.weights, stored_as)?;
+        }
+        Ok(self)
+    }
+
     /// SHA-256 of the weights, in hexadecimal digits.
     pub fn sha256(&self) -> String {
         sha256(&self.weights)

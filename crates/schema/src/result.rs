@@ -55,13 +55,14 @@ pub struct EvalResult {
     pub version: u32,
     /// The task's name.
     pub task: String,
-    /// The metric's name.
-    pub metric: String,
+    /// The metric's name; none where texts were read and nothing was written.
+    pub metric: Option<String>,
     /// Number of items.
     pub n: usize,
     /// The metric.
-    pub score: Estimate,
-    /// Mean negative log-likelihood of the reference in nats a token.
+    pub score: Option<Estimate>,
+    /// Mean negative log-likelihood of the references, or of the texts behind their first token, in nats a
+    /// token.
     pub nll_nats: f64,
     /// Exponential of `nll_nats`.
     pub perplexity: f64,

@@ -119,9 +119,11 @@ fn encoder(
         Some(id) => id_of(id),
         None => Err(malformed(&format!("no token {name:?}"))),
     };
+    // Some vocabularies lack bytes that their corpus had not; the reference writes their unknown token.
+    let unknown = model["unk_token"].as_str().and_then(|name| vocabulary.get(name));
     let mut bytes = [0; 256];
     for (slot, letter) in bytes.iter_mut().zip(byte_letters()) {
-        let token = vocabulary.get(letter.encode_utf8(&mut [0; 4]) as &str);
+        let token = vocabulary.get(letter.encode_utf8(&mut [0; 4]) as &str).or(unknown);
         *slot = id_of(token.ok_or(TokenizerError::NotByteLevel)?)?;
     }
     let mut merges = HashMap::new();

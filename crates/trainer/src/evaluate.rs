@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use kudos_core::model::Transformer;
 use kudos_core::reward::{Completion, Reward, RewardSpec, reward};
 use kudos_core::rollout::{Coins, Generation, Rollout};
-use kudos_core::task::Item;
+use kudos_core::task::{Item, Prompt};
 use kudos_schema::{EndReason, EvalResult, Sampling};
 
 use crate::args::EvalArgs;
@@ -17,6 +17,9 @@ use crate::{bootstrap, data, open_device, output};
 
 /// Prompts decoded together.
 const BATCH: usize = 128;
+
+/// Logits that are held at once where references are judged: half a GiB.
+const LOGITS: usize = 1 << 27;
 
 /// The step number of held-out draws: no training step reaches it, so no coin is used twice.
 const HELD_OUT_STEP: u64 = u64::MAX;
@@ -210,13 +213,20 @@ pub fn nll_nats(policy: &Policy, items: &[(Item, Vec<u32>)]) -> Result<Option<f6
             (prompt.len() + completion.len() <= context).then_some((prompt.as_slice(), completion))
         })
         .collect();
-    if encoded.is_empty() {
-        return Ok(None);
-    }
     let pairs: Vec<(&[u32], &[u32])> =
         encoded.iter().map(|(prompt, completion)| (*prompt, completion.as_slice())).collect();
+    nll_of_pairs(policy, &pairs)
+}
+
+/// Mean negative log-likelihood of completions behind their prompts, in nats a token.
+fn nll_of_pairs(policy: &Policy, pairs: &[(&[u32], &[u32])]) -> Result<Option<f64>> {
+    if pairs.is_empty() {
+        return Ok(None);
+    }
     let workers = Workers::of(&policy.model.device());
-    let log_probs = workers.log_probs(&policy.model, &pairs, 1.0, BATCH)?;
+    let longest = pairs.iter().map(|(_, completion)| completion.len()).max().unwrap_or(1);
+    let together = (LOGITS / (longest * policy.config().vocab_size)).clamp(1, BATCH);
+    let log_probs = workers.log_probs(&policy.model, pairs, 1.0, together)?;
     let all = log_probs.iter().flatten();
     let (sum, count) = all.fold((0.0, 0usize), |(sum, n), p| (sum - f64::from(*p), n + 1));
     Ok(Some(sum / count as f64))
@@ -248,45 +258,102 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         (Some(task), None) => (task.clone(), data::task(task)?.test),
         (None, None) => return Err(usage("nothing to judge: give --task or --dataset")),
     };
-    let name = args.metric.as_deref().unwrap_or(metric_of(&task));
-    let metric = reward(&RewardSpec { kind: name, pattern: None, target: None })
-        .map_err(|error| usage(error.to_string()))?;
     let selected = open_device::open(&args.device)?;
     let files = policy_files(args.model.as_deref())?;
     let policy = files.load(&selected.device).map_err(|error| usage(error.to_string()))?;
-    let longest = policy.config().context_length.saturating_sub(sampling.max_completion_length);
-    let items = fitting(&policy, &items, (longest, args.items))?;
-    let nll = nll_nats(&policy, &items)?.context("no item has a reference that fits")?;
-    let evaluation = evaluate(&policy, &items, metric.as_ref(), (&sampling, args.seed))?;
-    let scores = evaluation.scores();
-    let result = EvalResult {
-        version: 1,
-        task,
-        metric: name.to_owned(),
-        n: scores.len(),
-        score: bootstrap::mean(&scores, &mut coins(args.seed, Purpose::Bootstrap, 0))?,
-        nll_nats: nll,
-        perplexity: nll.exp(),
-        mean_length: Some(evaluation.mean_length()),
-        seed: args.seed,
-        device: selected.name,
-        model_sha256: files.sha256(),
+    let asked = Asked { args, sampling, task };
+    let judged = match texts(&items) {
+        Some(texts) => asked.of_texts(&policy, &texts)?,
+        None => asked.of_items(&policy, &items)?,
     };
+    let result = EvalResult { device: selected.name, model_sha256: files.sha256(), ..judged };
     if args.json {
         output::result(&serde_json::to_string(&result)?);
     } else {
-        let score = result.score;
-        output::result(&format!(
-            "{} on {} held-out items of {}: {:.4} [{:.4}, {:.4}]\nperplexity {:.3}, mean length {:.1} tokens",
-            result.metric,
-            result.n,
-            result.task,
-            score.mean,
-            score.low,
-            score.high,
-            result.perplexity,
-            evaluation.mean_length(),
-        ));
+        output::result(&in_words(&result));
     }
     Ok(())
+}
+
+/// The texts of a data set that has nothing else: rows of `{text}`.
+fn texts(items: &[Item]) -> Option<Vec<&str>> {
+    items.iter().map(text_alone).collect()
+}
+
+fn text_alone(item: &Item) -> Option<&str> {
+    match (&item.prompt, item.references.as_slice()) {
+        (Prompt::Text(prompt), [text]) if prompt.is_empty() => Some(text),
+        (Prompt::Text(_) | Prompt::Messages(_), _) => None,
+    }
+}
+
+/// What a policy is judged on.
+struct Asked<'a> {
+    args: &'a EvalArgs,
+    sampling: Sampling,
+    task: String,
+}
+
+impl Asked<'_> {
+    /// Completions of prompts beside their references.
+    fn of_items(self, policy: &Policy, items: &[Item]) -> Result<EvalResult> {
+        let (args, sampling) = (self.args, &self.sampling);
+        let name = args.metric.as_deref().unwrap_or(metric_of(&self.task));
+        let metric = reward(&RewardSpec { kind: name, pattern: None, target: None })
+            .map_err(|error| usage(error.to_string()))?;
+        let longest = policy.config().context_length.saturating_sub(sampling.max_completion_length);
+        let items = fitting(policy, items, (longest, args.items))?;
+        let nll = nll_nats(policy, &items)?.context("no item has a reference that fits")?;
+        let evaluation = evaluate(policy, &items, metric.as_ref(), (sampling, args.seed))?;
+        let scores = evaluation.scores();
+        let mut coins = coins(args.seed, Purpose::Bootstrap, 0);
+        Ok(EvalResult {
+            metric: Some(name.to_owned()),
+            n: scores.len(),
+            score: Some(bootstrap::mean(&scores, &mut coins)?),
+            mean_length: Some(evaluation.mean_length()),
+            ..self.result(nll)
+        })
+    }
+
+    /// Texts as they are, without an end: each token behind the first, in windows of the context.
+    fn of_texts(self, policy: &Policy, texts: &[&str]) -> Result<EvalResult> {
+        let limit = if self.args.items == 0 { usize::MAX } else { self.args.items };
+        let texts = &texts[..texts.len().min(limit)];
+        let ids: Vec<Vec<u32>> = texts.iter().map(|text| policy.tokenizer.encode(text)).collect();
+        let windows = ids.iter().flat_map(|ids| ids.chunks(policy.config().context_length));
+        let windows: Vec<_> =
+            windows.filter(|ids| ids.len() > 1).map(|ids| ids.split_at(1)).collect();
+        let nll = nll_of_pairs(policy, &windows)?;
+        let nll = nll.ok_or_else(|| usage("no text has two tokens: give longer ones"))?;
+        Ok(EvalResult { n: texts.len(), ..self.result(nll) })
+    }
+
+    fn result(self, nll_nats: f64) -> EvalResult {
+        EvalResult {
+            version: 1,
+            task: self.task,
+            metric: None,
+            n: 0,
+            score: None,
+            nll_nats,
+            perplexity: nll_nats.exp(),
+            mean_length: None,
+            seed: self.args.seed,
+            device: String::new(),
+            model_sha256: String::new(),
+        }
+    }
+}
+
+fn in_words(result: &EvalResult) -> String {
+    let EvalResult { n, task, nll_nats, perplexity, .. } = result;
+    let likelihood = format!("perplexity {perplexity:.3} ({nll_nats:.4} nats a token)");
+    match (&result.metric, result.score, result.mean_length) {
+        (Some(metric), Some(score), Some(length)) => format!(
+            "{metric} on {n} held-out items of {task}: {:.4} [{:.4}, {:.4}]\n{likelihood}, mean length {length:.1} tokens",
+            score.mean, score.low, score.high,
+        ),
+        _ => format!("{n} texts of {task}: {likelihood}"),
+    }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use kudos_core::bundle::{Unpacked, pack, sha256};
+use kudos_core::model::hugging_face::StoredAs;
 use kudos_schema::{PolicyManifest, Sampling};
 use serde::Deserialize;
 
@@ -83,18 +84,25 @@ fn write_unpacked(files: &PolicyFiles, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A policy with what it says of itself: a bundle's manifest, of a folder the name alone.
+/// A policy with what it says of itself: a bundle's manifest, of anything else the name alone.
 fn source(model: Option<&Path>) -> Result<Unpacked> {
     let read = match model {
         None => Ok(policy::embedded_bundle()),
-        Some(path) if path.is_file() => policy::read_bundle(path),
-        Some(folder) => policy::read(folder).map(|files| {
-            let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+        Some(path) if is_bundle(path) => policy::read_bundle(path),
+        Some(path) => policy::read(path).map(|files| {
+            let name = path.file_stem().map(|name| name.to_string_lossy().into_owned());
             let name = name.unwrap_or_default();
             Unpacked { manifest: PolicyManifest { name, ..PolicyManifest::default() }, files }
         }),
     };
-    read.map_err(|error| usage(error.to_string()))
+    let Unpacked { manifest, files } = read.map_err(|error| usage(error.to_string()))?;
+    let files = files.in_safetensors(StoredAs::F32).map_err(|error| usage(error.to_string()))?;
+    Ok(Unpacked { manifest, files })
+}
+
+/// Whether a path is a bundle by its name; other files tell what they are by their first bytes.
+fn is_bundle(path: &Path) -> bool {
+    path.is_file() && path.extension().is_none_or(|extension| extension != "gguf")
 }
 
 /// Whether tasks and settings are known here.

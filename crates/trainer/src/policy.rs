@@ -1,8 +1,9 @@
-//! Policies on the disk: a Hugging Face folder or a bundle.
+//! Policies on the disk: a Hugging Face folder, a bundle or a GGUF file.
 
 use std::path::{Path, PathBuf};
 
 use kudos_core::bundle::{self, BundleError, Unpacked};
+use kudos_core::gguf::is_gguf;
 pub use kudos_core::policy::{Example, Policy, PolicyError, PolicyFiles};
 use thiserror::Error;
 
@@ -16,7 +17,7 @@ pub const EMBEDDED: &[u8] = include_bytes!("../../../policies/base.kudos");
 pub enum ReadPolicyError {
     /// A file cannot be read.
     #[error(
-        "{}: {source}; a policy is a bundle or a folder with config.json, model.safetensors, tokenizer.json and tokenizer_config.json",
+        "{}: {source}; a policy is a bundle, a GGUF file or a folder with config.json, model.safetensors, tokenizer.json and tokenizer_config.json",
         path.display()
     )]
     Read {
@@ -33,15 +34,28 @@ pub enum ReadPolicyError {
         /// What is wrong with it.
         source: BundleError,
     },
+    /// The file is no usable GGUF file.
+    #[error("{}: {source}", path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: PolicyError,
+    },
 }
 
-/// Reads a folder, or a bundle where `path` is a file.
+/// Reads a folder, or a bundle or GGUF file where `path` is a file.
 ///
 /// # Errors
-/// If a file is missing, not text where it must be, or no sound bundle.
+/// If a file is missing, not text where it must be, or no sound bundle or GGUF file.
 pub fn read(path: &Path) -> Result<PolicyFiles, ReadPolicyError> {
     if path.is_file() {
-        return Ok(read_bundle(path)?.files);
+        let bytes = read_bytes(path)?;
+        if is_gguf(&bytes) {
+            let gguf = |source| ReadPolicyError::Gguf { path: path.to_owned(), source };
+            return PolicyFiles::from_gguf(bytes).map_err(gguf);
+        }
+        return Ok(unpack(path, &bytes)?.files);
     }
     let bytes = |name: &str| read_bytes(&path.join(name));
     let text = |name: &str| {

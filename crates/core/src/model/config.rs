@@ -98,6 +98,16 @@ pub enum ConfigError {
         /// The field's name.
         field: &'static str,
     },
+    /// A size is beyond all models: a damaged file.
+    #[error("{field} is {size}, more than {most}: the configuration is damaged, take it anew")]
+    TooLarge {
+        /// The size's name.
+        field: &'static str,
+        /// The size given.
+        size: usize,
+        /// The largest that is taken.
+        most: usize,
+    },
     /// Query heads do not share key heads evenly.
     #[error("n_heads {n_heads} is not a multiple of n_kv_heads {n_kv_heads}: choose a divisor")]
     HeadsNotShared {
@@ -179,6 +189,12 @@ impl TransformerConfig {
         ];
         if let Some((field, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
             return Err(ConfigError::Zero { field });
+        }
+        let mosts = [1 << 20, 1 << 18, 1 << 10, 1 << 16, 1 << 10, 1 << 10, 1 << 10, 1 << 18];
+        for ((field, size), most) in sizes.into_iter().zip(mosts) {
+            if size > most {
+                return Err(ConfigError::TooLarge { field, size, most });
+            }
         }
         if !self.n_heads.is_multiple_of(self.n_kv_heads) {
             return Err(ConfigError::HeadsNotShared {

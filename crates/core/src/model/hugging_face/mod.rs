@@ -6,6 +6,7 @@
 #[cfg(feature = "train")]
 mod bert;
 mod config;
+mod source;
 mod tables;
 mod weights;
 
@@ -14,7 +15,9 @@ pub use bert::{encoder_config_from_json, encoder_config_to_json, read_encoder, w
 
 pub use config::{SpecialTokens, config_from_json, config_to_json};
 #[cfg(feature = "train")]
-pub(crate) use weights::numbers;
+pub(crate) use source::numbers;
+#[cfg(feature = "train")]
+pub use weights::as_safetensors;
 pub use weights::{StoredAs, read_weights, stored_numbers, write_weights};
 
 use thiserror::Error;
@@ -74,6 +77,10 @@ pub enum CheckpointError {
         /// The type in the file.
         dtype: String,
     },
+    /// A GGUF file in place of the folder is unusable.
+    #[cfg(feature = "train")]
+    #[error("{0}")]
+    Gguf(#[from] crate::gguf::GgufError),
     /// The device did not return the weights.
     #[error("the device did not return the weights: {0}")]
     Device(String),

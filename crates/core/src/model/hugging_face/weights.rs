@@ -1,6 +1,6 @@
 //! `model.safetensors` with a family's own tensor names, to and from a model.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -8,16 +8,10 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::CheckpointError;
-use super::tables::{Entry, entries, implied};
-use crate::model::parameters::{Path, replace};
+use super::source::{HostTensor, Source};
+use super::tables::{Entry, entries};
+use crate::model::parameters::Path;
 use crate::model::{Transformer, TransformerConfig};
-
-/// A parameter's values on the host.
-#[derive(Clone)]
-struct HostTensor {
-    shape: Vec<usize>,
-    values: Vec<f32>,
-}
 
 /// The number type of stored weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +58,14 @@ pub(super) async fn write_module(
             (entry.name, tensor.shape, bytes)
         })
         .collect();
+    container(stored, stored_as)
+}
+
+/// Tensors by name, with shapes and bytes, as safetensors bytes.
+fn container(
+    stored: Vec<(String, Vec<usize>, Vec<u8>)>,
+    stored_as: StoredAs,
+) -> Result<Vec<u8>, CheckpointError> {
     let views = stored.iter().map(|(name, shape, bytes)| {
         let view = TensorView::new(stored_as.dtype(), shape.clone(), bytes);
         let view = view.expect("bytes fit the shape");
@@ -119,23 +121,36 @@ pub(super) fn read_module<M: Module>(
     entries: Vec<Entry>,
     bytes: &[u8],
 ) -> Result<M, CheckpointError> {
-    let file = SafeTensors::deserialize(bytes)
-        .map_err(|error| CheckpointError::Container(error.to_string()))?;
+    let source = Source::open(bytes)?;
     let mut shapes = Shapes { path: Path::default(), shapes: BTreeMap::new() };
     model.visit(&mut shapes);
     let mut host = BTreeMap::new();
-    let mut known = BTreeSet::new();
+    source.only(&entries)?;
     for entry in entries {
         let parts: Vec<&Vec<usize>> = entry.parts.iter().map(|part| &shapes.shapes[part]).collect();
-        let tensor = load(&file, &entry, &parts)?;
+        let tensor = load(&source, &entry, &parts)?;
         host.extend(split(&entry, &parts, tensor));
-        known.extend(entry.names());
-    }
-    let foreign = file.names().into_iter().find(|name| !known.contains(*name) && !implied(name));
-    if let Some(name) = foreign {
-        return Err(CheckpointError::Foreign(name.to_owned()));
     }
     Ok(model.map(&mut Fill { path: Path::default(), host }))
+}
+
+/// The weights of a GGUF file as safetensors bytes.
+///
+/// # Errors
+/// If the file is damaged, or tensors are missing or of a kind that is not known.
+#[cfg(feature = "train")]
+pub fn as_safetensors(
+    config: &TransformerConfig,
+    bytes: &[u8],
+    stored_as: StoredAs,
+) -> Result<Vec<u8>, CheckpointError> {
+    let (source, entries) = (Source::open(bytes)?, entries(config));
+    source.only(&entries)?;
+    let stored = entries.into_iter().map(|entry| {
+        let tensor = source.tensor(&entry)?;
+        Ok((entry.name, tensor.shape, stored_as.bytes(&tensor.values)))
+    });
+    container(stored.collect::<Result<_, CheckpointError>>()?, stored_as)
 }
 
 /// Number of stored values in safetensors bytes, and their number type as safetensors names it.
@@ -154,45 +169,24 @@ pub fn stored_numbers(bytes: &[u8]) -> Result<(u64, String), CheckpointError> {
 
 /// Reads one stored tensor as f32 in our orientation, after checking its shape.
 fn load(
-    file: &SafeTensors<'_>,
+    source: &Source<'_>,
     entry: &Entry,
     parts: &[&Vec<usize>],
 ) -> Result<HostTensor, CheckpointError> {
-    let view = entry.names().iter().find_map(|name| file.tensor(name).ok());
-    let view = view.ok_or_else(|| CheckpointError::Missing(entry.name.clone()))?;
+    let found = source.tensor(entry)?;
     let mut expected = parts[0].clone();
     *expected.last_mut().expect("parameters have a dimension") =
         parts.iter().map(|shape| shape[shape.len() - 1]).sum();
     let stored: Vec<usize> =
         if entry.transposed { expected.iter().rev().copied().collect() } else { expected };
-    if view.shape() != stored {
+    if found.shape != stored {
         return Err(CheckpointError::Shape {
             name: entry.name.clone(),
-            found: view.shape().to_vec(),
+            found: found.shape,
             expected: stored,
         });
     }
-    let tensor = HostTensor { shape: stored, values: numbers(&entry.name, &view)? };
-    Ok(if entry.transposed { transpose(&tensor) } else { tensor })
-}
-
-/// The values of a stored tensor, whatever its number type.
-pub(crate) fn numbers(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, CheckpointError> {
-    let bytes = view.data();
-    let halves = |decode: fn([u8; 2]) -> f32| {
-        bytes.chunks_exact(2).map(|pair| decode([pair[0], pair[1]])).collect()
-    };
-    if view.dtype() == Dtype::F32 {
-        let words = bytes.chunks_exact(4);
-        Ok(words.map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect())
-    } else if view.dtype() == Dtype::F16 {
-        Ok(halves(|pair| burn::tensor::f16::from_le_bytes(pair).to_f32()))
-    } else if view.dtype() == Dtype::BF16 {
-        Ok(halves(|pair| burn::tensor::bf16::from_le_bytes(pair).to_f32()))
-    } else {
-        let dtype = format!("{:?}", view.dtype());
-        Err(CheckpointError::Number { name: name.to_owned(), dtype })
-    }
+    Ok(if entry.transposed { transpose(&found) } else { found })
 }
 
 /// Cuts a stored tensor into the parameters it holds, along the last dimension.
@@ -270,7 +264,7 @@ impl ModuleVisitor for Shapes {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.shapes.insert(self.path.name(), param.val().shape().to_vec());
+        self.shapes.insert(self.path.name(), param.lazy_shape().to_vec());
     }
 }
 
@@ -291,6 +285,9 @@ impl ModuleMapper for Fill {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let name = self.path.name();
         let tensor = self.host.remove(&name).expect("the table names every parameter");
-        param.map(|old| replace(old, TensorData::new(tensor.values, tensor.shape)))
+        // Not through `map`, which would make the zeros that are replaced.
+        let data = TensorData::new(tensor.values, tensor.shape);
+        let (id, loaded) = (param.id, Tensor::from_data(data, &param.lazy_device()));
+        param.transform_for_load(loaded, id)
     }
 }

@@ -1,0 +1,227 @@
+//! The container: keys with values, and tensors by name in one block of data.
+
+use std::collections::BTreeMap;
+
+use super::blocks::Kind;
+use super::{GgufError, damaged};
+
+/// How a file begins.
+pub(super) const MAGIC: &[u8] = b"GGUF";
+/// The most dimensions of a tensor.
+const MOST_DIMENSIONS: u32 = 4;
+
+/// A file taken apart; tensors stay where they are until they are asked for.
+#[derive(Debug)]
+pub(crate) struct Gguf<'a> {
+    keys: BTreeMap<String, Value>,
+    tensors: BTreeMap<String, Stored>,
+    /// Where tensors lie.
+    data: &'a [u8],
+}
+
+/// The value of a key.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value {
+    Whole(i128),
+    Real(f64),
+    Truth(bool),
+    Text(String),
+    List(Vec<Value>),
+}
+
+/// Where a tensor lies and how.
+#[derive(Debug)]
+struct Stored {
+    /// The slowest dimension first, as everywhere else here.
+    shape: Vec<usize>,
+    kind: u32,
+    offset: u64,
+}
+
+/// A tensor in f32.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Numbers {
+    /// Sizes, the slowest dimension first.
+    pub shape: Vec<usize>,
+    /// The numbers, row after row.
+    pub values: Vec<f32>,
+}
+
+impl<'a> Gguf<'a> {
+    /// Takes a file apart.
+    ///
+    /// # Errors
+    /// If it is damaged or of another version.
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, GgufError> {
+        let mut cursor = Cursor { bytes, at: 0 };
+        if cursor.take(4)? != MAGIC {
+            return Err(damaged("it does not begin as one"));
+        }
+        let version = cursor.u32()?;
+        if !(2..=3).contains(&version) {
+            return Err(GgufError::Version(version));
+        }
+        let (n_tensors, n_keys) = (cursor.u64()?, cursor.u64()?);
+        let mut keys = BTreeMap::new();
+        for _ in 0..n_keys {
+            let name = cursor.text()?;
+            let kind = cursor.u32()?;
+            keys.insert(name, cursor.value(kind)?);
+        }
+        let mut tensors = BTreeMap::new();
+        for _ in 0..n_tensors {
+            let (name, stored) = cursor.tensor()?;
+            if tensors.insert(name.clone(), stored).is_some() {
+                return Err(damaged(format!("`{name}` is there twice")));
+            }
+        }
+        let alignment = match keys.get("general.alignment") {
+            Some(Value::Whole(number)) => usize::try_from(*number).ok().filter(|n| *n > 0),
+            Some(_) => None,
+            None => Some(32),
+        };
+        let alignment = alignment.ok_or_else(|| damaged("general.alignment"))?;
+        let start = cursor.at.checked_next_multiple_of(alignment);
+        let data = start.and_then(|start| bytes.get(start..));
+        let data = data.ok_or_else(|| damaged("it ends before its tensors"))?;
+        Ok(Self { keys, tensors, data })
+    }
+
+    /// The value of a key.
+    pub(super) fn value(&self, key: &str) -> Option<&Value> {
+        self.keys.get(key)
+    }
+
+    /// Names of all tensors.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// A tensor by its name in the file; none if it is not there.
+    ///
+    /// # Errors
+    /// If it is damaged or of a kind that is not known.
+    pub(super) fn tensor(&self, name: &str) -> Result<Option<Numbers>, GgufError> {
+        let Some(Stored { shape, kind, offset }) = self.tensors.get(name) else { return Ok(None) };
+        let known = Kind::of(*kind);
+        let kind = known.ok_or_else(|| GgufError::Kind { name: name.to_owned(), kind: *kind })?;
+        let ends_early = || damaged(format!("`{name}` ends early"));
+        let size = kind.size(shape).ok_or_else(|| damaged(format!("the sizes of `{name}`")))?;
+        let start = usize::try_from(*offset).map_err(|_| ends_early())?;
+        let end = start.checked_add(size).ok_or_else(ends_early)?;
+        let bytes = self.data.get(start..end).ok_or_else(ends_early)?;
+        Ok(Some(Numbers { shape: shape.clone(), values: kind.values(bytes) }))
+    }
+}
+
+/// Reads from the beginning on; what a length claims is never taken before it is there.
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], GgufError> {
+        let end = self.at.checked_add(count);
+        let taken = end.and_then(|end| self.bytes.get(self.at..end));
+        let taken =
+            taken.ok_or_else(|| damaged(format!("it ends at byte {}", self.bytes.len())))?;
+        self.at += count;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], GgufError> {
+        Ok(self.take(N)?.try_into().expect("as many were taken"))
+    }
+
+    fn u32(&mut self) -> Result<u32, GgufError> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    fn u64(&mut self) -> Result<u64, GgufError> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    fn text(&mut self) -> Result<String, GgufError> {
+        let length = usize::try_from(self.u64()?).map_err(|_| damaged("the length of a text"))?;
+        let bytes = self.take(length)?;
+        String::from_utf8(bytes.to_vec()).map_err(|_| damaged("a text that is not UTF-8"))
+    }
+
+    /// A value of a kind by its number in the format.
+    fn value(&mut self, kind: u32) -> Result<Value, GgufError> {
+        if kind != 9 {
+            return self.single(kind);
+        }
+        let (kind, count) = (self.u32()?, self.u64()?);
+        let mut list = Vec::new();
+        for _ in 0..count {
+            list.push(self.single(kind)?);
+        }
+        Ok(Value::List(list))
+    }
+
+    fn single(&mut self, kind: u32) -> Result<Value, GgufError> {
+        Ok(match kind {
+            0 => Value::Whole(i128::from(u8::from_le_bytes(self.array()?))),
+            1 => Value::Whole(i128::from(i8::from_le_bytes(self.array()?))),
+            2 => Value::Whole(i128::from(u16::from_le_bytes(self.array()?))),
+            3 => Value::Whole(i128::from(i16::from_le_bytes(self.array()?))),
+            4 => Value::Whole(i128::from(self.u32()?)),
+            5 => Value::Whole(i128::from(i32::from_le_bytes(self.array()?))),
+            6 => Value::Real(f64::from(f32::from_le_bytes(self.array()?))),
+            7 => Value::Truth(self.array::<1>()? != [0]),
+            8 => Value::Text(self.text()?),
+            10 => Value::Whole(i128::from(self.u64()?)),
+            11 => Value::Whole(i128::from(i64::from_le_bytes(self.array()?))),
+            12 => Value::Real(f64::from_le_bytes(self.array()?)),
+            other => return Err(damaged(format!("a value of type {other}"))),
+        })
+    }
+
+    fn tensor(&mut self) -> Result<(String, Stored), GgufError> {
+        let name = self.text()?;
+        let dimensions = self.u32()?;
+        if dimensions == 0 || dimensions > MOST_DIMENSIONS {
+            return Err(damaged(format!("`{name}` has {dimensions} dimensions")));
+        }
+        let mut shape = Vec::new();
+        for _ in 0..dimensions {
+            let size = usize::try_from(self.u64()?).ok().filter(|size| *size > 0);
+            shape.push(size.ok_or_else(|| damaged(format!("the sizes of `{name}`")))?);
+        }
+        shape.reverse();
+        Ok((name, Stored { shape, kind: self.u32()?, offset: self.u64()? }))
+    }
+}
+
+impl Value {
+    /// A number that is not negative.
+    pub(super) fn size(&self) -> Option<usize> {
+        match self {
+            Self::Whole(number) => usize::try_from(*number).ok(),
+            Self::Real(_) | Self::Truth(_) | Self::Text(_) | Self::List(_) => None,
+        }
+    }
+
+    pub(super) fn real(&self) -> Option<f64> {
+        match self {
+            Self::Real(number) => Some(*number),
+            Self::Whole(_) | Self::Truth(_) | Self::Text(_) | Self::List(_) => None,
+        }
+    }
+
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Whole(_) | Self::Real(_) | Self::Truth(_) | Self::List(_) => None,
+        }
+    }
+
+    pub(super) fn list(&self) -> Option<&[Value]> {
+        match self {
+            Self::List(list) => Some(list),
+            Self::Whole(_) | Self::Real(_) | Self::Truth(_) | Self::Text(_) => None,
+        }
+    }
+}
