@@ -20,14 +20,15 @@ export class Collector {
     this.refused = new Map();
     /** What is asked next; an empty queue asks nothing. */
     this.queries = [];
-    /** Rater and task of each question for a query. */
+    /** What stood in the address of each question for a query, and the rater, which stands in a header. */
     this.askers = [];
     this.waiting = [];
   }
 
   /** Answers with the next query. */
   ask(request, response) {
-    this.askers.push(Object.fromEntries(new URL(request.url, "http://collector").searchParams));
+    const { searchParams } = new URL(request.url, "http://collector");
+    this.askers.push({ asked: Object.fromEntries(searchParams), rater: request.headers["kudos-rater"] });
     const query = this.queries.shift();
     if (query === undefined) {
       return void response.writeHead(204).end();

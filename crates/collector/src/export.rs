@@ -3,6 +3,8 @@
 //! The cursor is a place in the order in which ratings were stored. The header `kudos-cursor` names the place up to
 //! which an answer goes, once all of it has come; whoever was cut off goes on from the id of the last rating that came.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::State as FromState;
 use axum::http::HeaderName;
@@ -10,17 +12,18 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use kudos_schema::{CURSOR_HEADER, ExportShape, Rating, export_rows};
+use kudos_schema::{CURSOR_HEADER, Estimate, ExportShape, Rating, export_rows};
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::admin::guard::Admin;
 use crate::database::DatabaseError;
 use crate::database::insert::{QUARANTINED, WAITING};
-use crate::database::ratings::Scope;
+use crate::database::ratings::{Placed, Scope};
 use crate::problem::Problem;
 use crate::state::State;
 use crate::taken;
+use crate::trust::{self, Weights};
 
 const JSON_LINES: &str = "application/jsonl; charset=utf-8";
 
@@ -56,6 +59,8 @@ struct Export {
     state: State,
     scope: Scope,
     shape: ExportShape,
+    /// What raters' rows count; none for ratings as they are.
+    weights: Option<Arc<Weights>>,
     /// Its place among those that run at once.
     _permit: OwnedSemaphorePermit,
 }
@@ -80,7 +85,14 @@ pub(crate) async fn ratings(
     let until = state.database.last_place().await?;
     let after = state.database.place_of(&asked.since).await?;
     let scope = Scope { after, until, withheld };
-    let export = Export { state, scope, shape, _permit: permit };
+    let weights = match shape {
+        ExportShape::Ratings => None,
+        ExportShape::Preference
+        | ExportShape::Unpaired
+        | ExportShape::Scalar
+        | ExportShape::Sft => Some(trust::current(&state).await?),
+    };
+    let export = Export { state, scope, shape, weights, _permit: permit };
     let body = Body::from_stream(stream::try_unfold(export, next_page));
     let cursor = until.max(after).to_string();
     Ok(([(CONTENT_TYPE, JSON_LINES), (CURSOR, &cursor)], body).into_response())
@@ -121,7 +133,7 @@ async fn next_page(mut export: Export) -> Result<Option<(Bytes, Export)>, Databa
         let mut lines = String::new();
         let mut number = 0;
         for placed in page {
-            for row in rows(&placed.record, export.shape)? {
+            for row in rows(&placed, &export)? {
                 lines += &row;
                 lines.push('\n');
                 number += 1;
@@ -134,10 +146,13 @@ async fn next_page(mut export: Export) -> Result<Option<(Bytes, Export)>, Databa
     }
 }
 
-fn rows(record: &str, shape: ExportShape) -> Result<Vec<String>, serde_json::Error> {
-    if shape == ExportShape::Ratings {
-        return Ok(vec![record.to_owned()]);
-    }
-    let rating: Rating = serde_json::from_str(record)?;
-    Ok(export_rows(&rating, shape))
+fn rows(placed: &Placed, export: &Export) -> Result<Vec<String>, serde_json::Error> {
+    let Some(weights) = &export.weights else { return Ok(vec![placed.record.clone()]) };
+    let rating: Rating = serde_json::from_str(&placed.record)?;
+    let weight = match placed.withheld & QUARANTINED {
+        0 => weights.of(&rating.rater),
+        // Exported at the operator's wish, and trusted by nobody.
+        _ => Estimate { mean: 0.0, low: 0.0, high: 1.0 },
+    };
+    Ok(export_rows(&rating, export.shape, Some(weight)))
 }

@@ -18,6 +18,9 @@ use crate::state::State;
 /// What pages elsewhere may use.
 const SHARED: [&str; 3] = ["/v1/ratings", "/v1/queries", "/v1/erase"];
 
+/// Headers that they may send: kinds of content, and [`kudos_schema::RATER_HEADER`].
+const FRIENDS_HEADERS: &str = "content-type, kudos-rater";
+
 /// Where a request comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum From {
@@ -105,7 +108,7 @@ fn origin_of(url: &str) -> &str {
 fn allow(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(FRIENDS_HEADERS));
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600"));
     headers.append(VARY, HeaderValue::from_static("origin"));
 }

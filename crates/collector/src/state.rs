@@ -22,6 +22,7 @@ use crate::seal::Seal;
 use crate::settings::Settings;
 use crate::site::{Site, SiteError};
 use crate::stats::StatsCache;
+use crate::trust::TrustCache;
 
 /// Exports that run at once.
 const EXPORTS: usize = 4;
@@ -48,6 +49,7 @@ pub struct Parts {
     pub(crate) metrics: Metrics,
     pub(crate) boards: Boards,
     pub(crate) stats: StatsCache,
+    pub(crate) trust: TrustCache,
     pub(crate) address_limit: Limiter,
     pub(crate) request_limit: Limiter,
     pub(crate) rater_limit: Limiter,
@@ -106,6 +108,7 @@ impl State {
             metrics: Metrics::default(),
             boards: Boards::default(),
             stats: StatsCache::default(),
+            trust: TrustCache::default(),
             stopping: AtomicBool::new(false),
             settings,
             clock,

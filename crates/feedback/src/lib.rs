@@ -11,6 +11,7 @@ mod counterfactual;
 mod crowd_bt;
 mod dawid_skene;
 pub mod edit_distance;
+mod evidence;
 #[cfg(test)]
 mod golden;
 mod interval;
@@ -31,6 +32,7 @@ pub use bradley_terry::{BradleyTerry, Comparisons, Position, Standings, Strength
 pub use counterfactual::{Logged, Modeled, doubly_robust, effective_number, ips, snips};
 pub use crowd_bt::{CrowdBt, CrowdScores, Otherwise};
 pub use dawid_skene::{DawidSkene, Label, dawid_skene};
+pub use evidence::{Evidence, Trust};
 pub use interval::wilson;
 pub use items::{agreement_by_kind, labels_by_kind};
 pub use position::left_share;

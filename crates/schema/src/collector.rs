@@ -17,6 +17,8 @@ pub use statistics::{CheckCounts, CollectorStats, Meeting, PolicyTally};
 pub const MAX_BATCH: usize = 100;
 /// The header of an export that holds the cursor to go on from once all of it has come.
 pub const CURSOR_HEADER: &str = "kudos-cursor";
+/// The header of `GET /v1/queries` that holds the rater's own id: addresses are logged on the way, and the id is a secret.
+pub const RATER_HEADER: &str = "kudos-rater";
 
 /// The answer to posted ratings: one entry each, in their order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,11 +2,12 @@
 //!
 //! A conversation stays a list of messages, plain text a string. Ties, both bad and reports give no
 //! row; stars become a reward from 0 (one star) to 1 (five) and a label (liked from four stars on,
-//! three stars say nothing).
+//! three stars say nothing). Where somebody weighs raters, a row also has `weight`, `weight_low` and `weight_high`: how far its
+//! rater is to be trusted, from 0 to 1, with the 95 % interval.
 
 use serde::Serialize;
 
-use crate::{Message, PairChoice, RatedPrompt, Rating, Verdict};
+use crate::{Estimate, Message, PairChoice, RatedPrompt, Rating, Verdict};
 
 /// The shape of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,30 +63,49 @@ struct Row<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reward: Option<f64>,
     rating: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight_low: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight_high: Option<f64>,
 }
 
-/// The rows that `rating` gives in a shape, one JSON object a line; the column `rating` holds its id.
-pub fn export_rows(rating: &Rating, shape: ExportShape) -> Vec<String> {
-    let json = match shape {
-        ExportShape::Ratings => Some(serde_json::to_string(rating)),
+/// The rows that `rating` gives in a shape, one JSON object a line; the column `rating` holds its id. `weight` is that of its
+/// rater, where somebody weighs raters; the rating itself has no place for one.
+pub fn export_rows(rating: &Rating, shape: ExportShape, weight: Option<Estimate>) -> Vec<String> {
+    let row = match shape {
+        ExportShape::Ratings => None,
         ExportShape::Preference => preference(rating),
         ExportShape::Unpaired => {
-            label(rating).and_then(|label| one(rating, |row| row.label = Some(label)))
+            label(rating).and_then(|label| Some(Row { label: Some(label), ..about_first(rating)? }))
         }
-        ExportShape::Scalar => {
-            rating.grade().and_then(|reward| one(rating, |row| row.reward = Some(reward)))
-        }
+        ExportShape::Scalar => rating
+            .grade()
+            .and_then(|reward| Some(Row { reward: Some(reward), ..about_first(rating)? })),
         ExportShape::Sft => match &rating.verdict {
-            Verdict::Edit(text) => one(rating, |row| {
-                row.completion = Some(completion(&rating.prompt, text));
-            }),
+            Verdict::Edit(text) => about_first(rating)
+                .map(|row| Row { completion: Some(completion(&rating.prompt, text)), ..row }),
             Verdict::Thumbs(_) | Verdict::Stars(_) | Verdict::Pair(_) | Verdict::Report => None,
         },
+    };
+    let weighed = row.map(|row| Row {
+        weight: weight.map(|it| it.mean),
+        weight_low: weight.map(|it| it.low),
+        weight_high: weight.map(|it| it.high),
+        ..row
+    });
+    let json = match shape {
+        ExportShape::Ratings => Some(serde_json::to_string(rating)),
+        ExportShape::Preference
+        | ExportShape::Unpaired
+        | ExportShape::Scalar
+        | ExportShape::Sft => weighed.map(|row| serde_json::to_string(&row)),
     };
     json.into_iter().map(|line| line.expect("strings and numbers are JSON")).collect()
 }
 
-fn preference(rating: &Rating) -> Option<serde_json::Result<String>> {
+fn preference(rating: &Rating) -> Option<Row<'_>> {
     let text = |place: usize| rating.samples.get(place).map(|sample| sample.text.as_str());
     let (chosen, rejected) = match &rating.verdict {
         Verdict::Pair(PairChoice::Left) => (text(0)?, text(1)?),
@@ -97,10 +117,11 @@ fn preference(rating: &Rating) -> Option<serde_json::Result<String>> {
         | Verdict::Stars(_)
         | Verdict::Report => return None,
     };
-    one(rating, |row| {
-        row.completion = None;
-        row.chosen = Some(completion(&rating.prompt, chosen));
-        row.rejected = Some(completion(&rating.prompt, rejected));
+    Some(Row {
+        completion: None,
+        chosen: Some(completion(&rating.prompt, chosen)),
+        rejected: Some(completion(&rating.prompt, rejected)),
+        ..about_first(rating)?
     })
 }
 
@@ -110,14 +131,14 @@ fn label(rating: &Rating) -> Option<bool> {
     grade.map(|grade| grade > 0.5)
 }
 
-/// A row about the first sample, then changed.
-fn one(rating: &Rating, change: impl FnOnce(&mut Row<'_>)) -> Option<serde_json::Result<String>> {
+/// A row about the first sample.
+fn about_first(rating: &Rating) -> Option<Row<'_>> {
     let sample = rating.samples.first()?;
     let prompt = match rating.prompt.messages.as_slice() {
         [] => Said::Text(rating.prompt.text.clone()),
         messages => Said::Messages(messages.to_vec()),
     };
-    let mut row = Row {
+    Some(Row {
         prompt,
         completion: Some(completion(&rating.prompt, &sample.text)),
         chosen: None,
@@ -125,9 +146,10 @@ fn one(rating: &Rating, change: impl FnOnce(&mut Row<'_>)) -> Option<serde_json:
         label: None,
         reward: None,
         rating: &rating.id,
-    };
-    change(&mut row);
-    Some(serde_json::to_string(&row))
+        weight: None,
+        weight_low: None,
+        weight_high: None,
+    })
 }
 
 /// What followed the prompt: a reply with the beginning that the rater fixed, or plain text.
@@ -163,7 +185,7 @@ mod tests {
     #[test]
     fn each_verdict_gives_the_rows_that_it_means() {
         let check = |verdict: &str, samples, shape, expected: Option<&str>| {
-            let rows = export_rows(&rating(verdict, samples), shape);
+            let rows = export_rows(&rating(verdict, samples), shape, None);
             match expected {
                 None => assert!(rows.is_empty(), "{verdict}: {rows:?}"),
                 Some(expected) => {
@@ -200,7 +222,18 @@ mod tests {
         let mut rating = rating(r#"{"stars":5}"#, 1);
         rating.prompt.messages.clear();
         rating.prompt.text = "Once".into();
-        let row = &export_rows(&rating, ExportShape::Scalar)[0];
+        let row = &export_rows(&rating, ExportShape::Scalar, None)[0];
         assert_eq!(row, r#"{"prompt":"Once","completion":"good","reward":1.0,"rating":"i"}"#);
+    }
+
+    #[test]
+    fn a_weight_stands_beside_the_reward_and_not_in_the_rating() {
+        let weight = Some(Estimate { mean: 0.5, low: 0.25, high: 0.75 });
+        let rating = rating(r#"{"stars":5}"#, 1);
+        let row = &export_rows(&rating, ExportShape::Scalar, weight)[0];
+        let end = r#""reward":1.0,"rating":"i","weight":0.5,"weight_low":0.25,"weight_high":0.75}"#;
+        assert!(row.ends_with(end), "{row}");
+        let raw = export_rows(&rating, ExportShape::Ratings, weight);
+        assert_eq!(raw, export_rows(&rating, ExportShape::Ratings, None));
     }
 }

@@ -1,7 +1,7 @@
 //! The network beside bundles: the catalog, and the collector, which asks and takes ratings.
 
 use kudos_page::event::{DownloadError, Event, PostError, QueryError};
-use kudos_schema::{Catalog, Query, Rating, Receipt, ReceivedStatus};
+use kudos_schema::{Catalog, Query, RATER_HEADER, Rating, Receipt, ReceivedStatus};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{Headers, RequestCache, RequestCredentials, RequestInit, Response};
@@ -76,15 +76,19 @@ fn read<T: serde::de::DeserializeOwned>(json: Option<String>) -> Option<T> {
 pub(crate) fn fetch_query(page: &Page, url: &str, (rater, task): (&str, &str)) {
     let page = page.clone();
     let task = String::from(js_sys::encode_uri_component(task));
-    let url = format!("{}{QUERIES}?rater={rater}&task={task}", url.trim_end_matches('/'));
+    let url = format!("{}{QUERIES}?task={task}", url.trim_end_matches('/'));
+    let rater = rater.to_owned();
     spawn_local(async move {
-        let answer = query(&url).await;
+        let answer = query(&url, &rater).await;
         page.send(Event::QueryCame(answer));
     });
 }
 
-async fn query(url: &str) -> Result<Option<Box<Query>>, QueryError> {
+async fn query(url: &str, rater: &str) -> Result<Option<Box<Query>>, QueryError> {
+    let headers = Headers::new().map_err(|_| QueryError::Unreachable)?;
+    headers.set(RATER_HEADER, rater).map_err(|_| QueryError::Unreachable)?;
     let options = RequestInit::new();
+    options.set_headers(&headers);
     options.set_cache(RequestCache::NoStore);
     options.set_credentials(RequestCredentials::Omit);
     let answer = fetch(url, &options).await.ok_or(QueryError::Unreachable)?;

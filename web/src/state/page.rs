@@ -135,7 +135,8 @@ pub(super) fn toggle_panel(state: &mut State, panel: Panel, turn: &mut Turn<'_>)
 
 /// Hands the visitor their ratings in a shape, as they leave the page.
 pub(super) fn export(state: &mut State, shape: ExportShape, turn: &mut Turn<'_>) {
-    let rows = |stored: &crate::event::StoredRating| export_rows(&outgoing(&stored.rating), shape);
+    let rows =
+        |stored: &crate::event::StoredRating| export_rows(&outgoing(&stored.rating), shape, None);
     let lines: Vec<String> = state.ratings.iter().flat_map(rows).collect();
     if lines.is_empty() {
         turn.ask(Effect::Announce(state.words().ratings.nothing_to_export.to_owned()));

@@ -47,7 +47,7 @@ pub(crate) struct NewRating {
     pub(crate) prompt: String,
     /// Hash of prompt and samples, whatever side they were shown on.
     pub(crate) item: String,
-    /// The verdict, whatever side the samples were shown on.
+    /// The verdict, whatever side the samples were shown on; empty where it chooses between equal texts.
     pub(crate) said: String,
     /// Why exports leave it out, for now.
     pub(crate) withheld: i64,
@@ -142,6 +142,9 @@ fn bind<'q>(query: Statement<'q>, rating: &NewRating, numbers: [i64; 3]) -> Stat
 
 /// Of a gold or repeated item: 1 if the verdict is as it should be, 0 if not; else -1.
 async fn agreement(connection: &mut AnyConnection, rating: &NewRating) -> Result<i64> {
+    if rating.said.is_empty() {
+        return Ok(-1);
+    }
     let sql = match rating.query.1.as_str() {
         "gold" => "SELECT said FROM pool WHERE item = $1 AND $2 <> ''",
         "repeat" => "SELECT said FROM ratings WHERE item = $1 AND rater = $2 ORDER BY born LIMIT 1",

@@ -5,6 +5,7 @@ pub(crate) mod checks;
 pub mod copy;
 pub(crate) mod erase;
 pub(crate) mod insert;
+pub(crate) mod judged;
 pub(crate) mod pool;
 pub(crate) mod ratings;
 pub(crate) mod settings;

@@ -15,6 +15,8 @@ const PAGE: i64 = 200;
 pub(crate) struct Placed {
     /// Place in exports.
     pub(crate) place: i64,
+    /// Why exports leave it out, unless asked.
+    pub(crate) withheld: i64,
     /// The rating as JSON.
     pub(crate) record: String,
 }
@@ -24,6 +26,8 @@ pub(crate) struct Placed {
 pub(crate) struct Waiting {
     /// When it came, in milliseconds since 1970.
     pub(crate) received: i64,
+    /// Whether its rater is quarantined.
+    pub(crate) is_quarantined: bool,
     /// The rating as JSON.
     pub(crate) record: String,
 }
@@ -68,11 +72,14 @@ impl Database {
     /// The next ratings of a scope, in the order of their places; none at its end.
     pub(crate) async fn page(&self, scope: Scope) -> Result<Vec<Placed>> {
         let hidden = (QUARANTINED | WAITING | ERASED) & !scope.withheld;
-        let sql = "SELECT seq, record FROM ratings WHERE seq > $1 AND seq <= $2 \
+        let sql = "SELECT seq, withheld, record FROM ratings WHERE seq > $1 AND seq <= $2 \
                    AND (withheld & $3) = 0 ORDER BY seq LIMIT $4";
         let query = sqlx::query(sql).bind(scope.after).bind(scope.until).bind(hidden).bind(PAGE);
         let rows = query.fetch_all(self.pool()).await?;
-        let placed = |row: &AnyRow| Ok(Placed { place: row.try_get(0)?, record: row.try_get(1)? });
+        let placed = |row: &AnyRow| {
+            let [place, withheld] = [row.try_get(0)?, row.try_get(1)?];
+            Ok(Placed { place, withheld, record: row.try_get(2)? })
+        };
         rows.iter().map(placed).collect()
     }
 
@@ -90,11 +97,14 @@ impl Database {
 
     /// The ratings with reported texts that wait, the oldest first.
     pub(crate) async fn waiting(&self, limit: i64) -> Result<Vec<Waiting>> {
-        let sql = "SELECT received, record FROM ratings WHERE withheld > 1 AND withheld < 4 \
+        let sql = "SELECT received, withheld, record FROM ratings WHERE withheld > 1 AND withheld < 4 \
                    ORDER BY seq LIMIT $1";
         let rows = sqlx::query(sql).bind(limit).fetch_all(self.pool()).await?;
-        let waiting =
-            |row: &AnyRow| Ok(Waiting { received: row.try_get(0)?, record: row.try_get(1)? });
+        let waiting = |row: &AnyRow| {
+            let withheld: i64 = row.try_get(1)?;
+            let is_quarantined = withheld & QUARANTINED > 0;
+            Ok(Waiting { received: row.try_get(0)?, is_quarantined, record: row.try_get(2)? })
+        };
         rows.iter().map(waiting).collect()
     }
 

@@ -15,6 +15,7 @@ use subtle::ConstantTimeEq;
 use super::html::{escape, page};
 use crate::admin::guard::Moderator;
 use crate::clock::rfc3339;
+use crate::database::ratings::Waiting;
 use crate::problem::Problem;
 use crate::state::State;
 
@@ -58,7 +59,7 @@ pub(crate) async fn get(
     };
     for entry in waiting {
         match serde_json::from_str(&entry.record) {
-            Ok(rating) => html += &article(&rating, &rfc3339(entry.received), &mark),
+            Ok(rating) => html += &article(&rating, &entry, &mark),
             Err(_) => html += "<p>A damaged record waits: restore a backup.</p>\n",
         }
     }
@@ -81,9 +82,9 @@ pub(crate) async fn post(
     match decision.action {
         Action::Approve => drop(state.database.approve(&decision.rating).await?),
         Action::Erase => drop(state.database.erase_rating(&decision.rating).await?),
+        // Of the text nothing is decided by that: it waits still.
         Action::Quarantine => {
             state.database.quarantine(&decision.rater, state.clock.now_ms()).await?;
-            state.database.approve(&decision.rating).await?;
         }
     }
     Ok((StatusCode::SEE_OTHER, [(LOCATION, "moderation")]).into_response())
@@ -94,10 +95,10 @@ fn mark(state: &State, moderator: &Moderator) -> String {
     hexadecimal(&state.seal.of("moderation", &[moderator.token.as_bytes()]))
 }
 
-fn article(rating: &Rating, received: &str, mark: &str) -> String {
+fn article(rating: &Rating, entry: &Waiting, mark: &str) -> String {
     let mut html = format!(
         "<article>\n<p class=\"quiet\">{} · {} · {}</p>\n",
-        escape(received),
+        escape(&rfc3339(entry.received)),
         escape(&rating.task),
         escape(&rating.policy.name),
     );
@@ -116,11 +117,12 @@ fn article(rating: &Rating, received: &str, mark: &str) -> String {
     for text in said {
         html += &format!("<p>Remark</p><pre>{}</pre>\n", escape(text));
     }
-    let actions = [
-        ("approve", "Approve"),
-        ("erase", "Erase the text"),
-        ("quarantine", "Quarantine the rater"),
-    ];
+    let mut actions = vec![("approve", "Approve"), ("erase", "Erase the text")];
+    if entry.is_quarantined {
+        html += "<p class=\"quiet\">The rater is quarantined.</p>\n";
+    } else {
+        actions.push(("quarantine", "Quarantine the rater"));
+    }
     for (action, name) in actions {
         let field = |name: &str, value: &str| {
             format!("<input type=\"hidden\" name=\"{name}\" value=\"{}\">", escape(value))

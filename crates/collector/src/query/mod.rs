@@ -7,9 +7,9 @@ pub(crate) mod ticket;
 
 use axum::Json;
 use axum::extract::State as FromState;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use kudos_schema::{Query, Rating};
+use kudos_schema::{Query, RATER_HEADER, Rating};
 use serde::Deserialize;
 
 use crate::problem::Problem;
@@ -21,12 +21,10 @@ use ticket::Ticket;
 /// A rater's last ratings that are looked at.
 const EARLIER: i64 = 25;
 
-/// Who asks, and for what.
+/// What is asked for. Who asks stands in a header: whatever stands here, a proxy may log.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Asked {
-    /// The rater's own id.
-    rater: String,
     /// The task; none = any.
     #[serde(default)]
     task: Option<String>,
@@ -36,13 +34,11 @@ pub(crate) struct Asked {
 pub(crate) async fn get(
     FromState(state): FromState<State>,
     taken::Asked(asked): taken::Asked<Asked>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let plain = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-');
-    if asked.rater.len() != 36 || !asked.rater.bytes().all(plain) {
-        return Err(Problem::bad_request("rater is not a UUID: send the id that the page made"));
-    }
+    let rater = rater(&headers)?;
     let board = state.boards.current(&state).await?;
-    let pseudonym = state.seal.pseudonym(&asked.rater);
+    let pseudonym = state.seal.pseudonym(rater);
     let earlier = state.database.earlier_of(&pseudonym, EARLIER).await?;
     let earlier: Vec<Rating> =
         earlier.iter().filter_map(|record| serde_json::from_str(record).ok()).collect();
@@ -53,7 +49,7 @@ pub(crate) async fn get(
         board.count(place);
     }
     let policies = choice.arms.iter().map(|arm| &*arm.policy.sha256).collect();
-    let ticket = Ticket { rater: &asked.rater, reason: choice.reason, policies };
+    let ticket = Ticket { rater, reason: choice.reason, policies };
     let query = Query {
         id: ticket.id(&state.seal, state.clock.now_ms(), state.coins.bytes()),
         reason: choice.reason,
@@ -63,4 +59,16 @@ pub(crate) async fn get(
         samples: choice.samples,
     };
     Ok(Json(query).into_response())
+}
+
+/// The rater's own id.
+fn rater(headers: &HeaderMap) -> Result<&str, Problem> {
+    let plain = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-');
+    let id = headers.get(RATER_HEADER).and_then(|id| id.to_str().ok());
+    id.filter(|id| id.len() == 36 && id.bytes().all(plain)).ok_or_else(|| {
+        let problem = format!("the header {RATER_HEADER} holds no UUID");
+        Problem::bad_request(format!(
+            "{problem}: send the id that the page made, in that header alone"
+        ))
+    })
 }

@@ -10,6 +10,8 @@ use crate::stand::{Stand, ids, laws, statuses};
 
 laws! {
     each_format_has_its_rows;
+    rows_of_who_contradicts_the_others_weigh_less with plenty;
+    rows_of_the_quarantined_weigh_nothing with plenty;
     an_export_goes_on_from_its_cursor_and_from_any_rating;
     who_follows_two_collectors_that_write_at_once_misses_nothing with plenty;
     quarantined_raters_are_left_out_and_come_once_they_are_released;
@@ -58,6 +60,70 @@ async fn each_format_has_its_rows(stand: &Stand) {
         let exported: kudos_schema::Rating = serde_json::from_value(exported.clone()).unwrap();
         assert_eq!(exported, sent, "nothing but the rater is changed");
     }
+}
+
+/// Stars of six raters for twelve texts, every other of which is good: the last rater says what comes to mind.
+async fn stars(stand: &Stand) -> Vec<Value> {
+    let mut ratings = Vec::new();
+    for place in 0..12 {
+        for number in 1..=6 {
+            let good = if number == 6 { place % 3 == 0 } else { place % 2 == 0 };
+            let mut rating = rating(&stand.policy);
+            rating["samples"] = json!([sample(&format!("reply number {place}"))]);
+            rating["verdict"] = json!({"stars": if good { 5 } else { 1 }});
+            rating["rater"] = json!(rater(number));
+            ratings.push(rating);
+        }
+    }
+    assert_eq!(statuses(&stand.post(&ratings).await), ["accepted"; 72]);
+    ratings
+}
+
+async fn rows_of_who_contradicts_the_others_weigh_less(stand: &Stand) {
+    let sent = stars(stand).await;
+    let (rows, end) = stand.export("?format=scalar").await;
+    let number = |row: &Value, name: &str| row[name].as_f64().unwrap();
+    let weights = |spammer: bool| {
+        let rows = rows.iter().zip(&sent);
+        let rows = rows.filter(move |(_, sent)| (sent["rater"] == rater(6)) == spammer);
+        rows.map(|(row, _)| row)
+    };
+    let most = weights(true).map(|row| number(row, "weight")).fold(0.0, f64::max);
+    let least = weights(false).map(|row| number(row, "weight")).fold(1.0, f64::min);
+    assert!(most < 0.5 && least > 0.7, "{most} and {least}");
+    for row in &rows {
+        let [low, mean, high] = ["weight_low", "weight", "weight_high"].map(|it| number(row, it));
+        assert!(0.0 <= low && low <= mean && mean <= high && high <= 1.0, "{row}");
+    }
+    // Whoever goes on from a cursor gets the same rows, and newer ratings weigh as their raters do by now.
+    let half = format!("?format=unpaired&since={}", sent[35]["id"].as_str().unwrap());
+    let (rest, _) = stand.export(&half).await;
+    assert_eq!((rest.len(), &rest[0]["weight"]), (36, &rows[36]["weight"]));
+    let mut wrong = Vec::new();
+    for place in 0..24 {
+        let mut rating = sent[place * 3].clone();
+        rating["id"] = json!(crate::made::id());
+        rating["rater"] = json!(rater(7));
+        let good = rating["verdict"]["stars"] == 5;
+        rating["verdict"] = json!({"stars": if good { 1 } else { 5 }});
+        wrong.push(rating);
+    }
+    stand.post(&wrong).await;
+    stand.wait(61_000);
+    let (newer, _) = stand.export(&format!("?format=scalar&since={end}")).await;
+    assert_eq!(newer.len(), 24);
+    assert!(number(&newer[0], "weight") < 0.3, "{}", newer[0]);
+    assert!(stand.export("").await.0.iter().all(|row| row.get("weight").is_none()));
+}
+
+async fn rows_of_the_quarantined_weigh_nothing(stand: &Stand) {
+    stars(stand).await;
+    let pseudonym = stand.export("").await.0[0]["rater"].as_str().unwrap().to_owned();
+    let path = format!("/v1/raters/{pseudonym}/quarantine");
+    assert_eq!(stand.admin(Method::PUT, &path, "").await.status, 204);
+    let (rows, _) = stand.export("?format=scalar&quarantined=include").await;
+    let nothing = |row: &&Value| row["weight"] == 0.0 && row["weight_high"] == 1.0;
+    assert_eq!((rows.len(), rows.iter().filter(nothing).count()), (72, 12));
 }
 
 async fn an_export_goes_on_from_its_cursor_and_from_any_rating(stand: &Stand) {
@@ -229,10 +295,7 @@ async fn a_clock_that_jumps_back_breaks_nothing(stand: &Stand) {
     let rest = stand.export(&format!("?since={}", first["id"].as_str().unwrap())).await.0;
     assert_eq!(ids(&rest), ids(&[second]));
     assert_eq!(stand.get("/v1/stats").await.json()["ratings"], 2, "counted again");
-    let asked = async || {
-        let path = format!("/v1/queries?rater={}", rater(1));
-        stand.get(&path).await.json()["id"].as_str().unwrap().to_owned()
-    };
+    let asked = async || stand.ask(&rater(1), "").await.json()["id"].as_str().unwrap().to_owned();
     assert_ne!(asked().await, asked().await);
 }
 

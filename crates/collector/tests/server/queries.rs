@@ -29,14 +29,13 @@ async fn only(stand: &Stand, reason: &str) {
 }
 
 async fn ask(stand: &Stand, number: u64) -> Answer {
-    stand.get(&format!("/v1/queries?rater={}", rater(number))).await
+    stand.ask(&rater(number), "").await
 }
 
 async fn without_a_pool_the_prompts_of_policies_are_asked(stand: &Stand) {
     let check = async |task: &str| {
-        let path = format!("/v1/queries?rater={}&task={task}", rater(1));
-        let query: kudos_schema::Query =
-            serde_json::from_value(stand.get(&path).await.json()).unwrap();
+        let answer = stand.ask(&rater(1), &format!("?task={task}")).await;
+        let query: kudos_schema::Query = serde_json::from_value(answer.json()).unwrap();
         assert_eq!((query.task.as_str(), query.arms.len()), (task, 2));
         assert_eq!(query.arms[0].policy.sha256, stand.policy.sha256);
         query.prompt
@@ -45,7 +44,7 @@ async fn without_a_pool_the_prompts_of_policies_are_asked(stand: &Stand) {
     let roles: Vec<&str> = prompt.messages.iter().map(|turn| turn.role.as_str()).collect();
     assert_eq!(roles, ["system", "user"], "as the page asks");
     assert!(check("sentences").await.text.starts_with("sentences number"));
-    let nothing = stand.get(&format!("/v1/queries?rater={}&task=chess", rater(1))).await;
+    let nothing = stand.ask(&rater(1), "?task=chess").await;
     assert_eq!(nothing.status, 204);
     let path = format!("/v1/policies/{}", stand.policy.sha256);
     stand.admin(Method::DELETE, &path, "").await;
@@ -174,8 +173,11 @@ async fn what_cannot_be_asked_is_answered_with_the_remedy(stand: &Stand) {
         assert_eq!(answer.status, 400, "{said}");
         assert!(answer.text().contains(said), "{} has {said}", answer.text());
     };
-    check(stand.get("/v1/queries").await, "rater");
-    check(stand.get("/v1/queries?rater=me").await, "the id that the page made");
+    check(stand.get("/v1/queries").await, "kudos-rater");
+    check(stand.ask("me", "").await, "the id that the page made");
+    check(stand.ask(&rater(1).replace('-', "\u{e9}"), "").await, "the id that the page made");
+    // A proxy would log it.
+    check(stand.ask(&rater(1), &format!("?rater={}", rater(1))).await, "unknown field `rater`");
     check(put(stand, "settings", &[json!({"random": 0.9, "gold": 0.3})]).await, "at most 1");
     check(put(stand, "pool", &[json!({"task": "a"})]).await, "line 1");
     let gold = |answer: Value| json!({"task": "a", "prompt": {}, "gold": {"policies": [], "samples": [], "answer": answer}});

@@ -110,6 +110,12 @@ impl Stand {
         self.send(Request::get(path).body(Body::empty()).unwrap()).await
     }
 
+    /// Asks for a query as the rater with this own id; `path` goes on after `/v1/queries`.
+    pub(crate) async fn ask(&self, rater: &str, path: &str) -> Answer {
+        let request = Request::get(format!("/v1/queries{path}")).header("kudos-rater", rater);
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
     /// Posts ratings, and returns the entries of the receipt.
     pub(crate) async fn post(&self, ratings: &[Value]) -> Vec<Value> {
         let answer = self.post_text(&Value::from(ratings.to_vec()).to_string()).await;
