@@ -3,6 +3,7 @@
 
 mod attacks;
 mod command_line;
+mod encrypted;
 mod exports;
 mod faults;
 mod made;

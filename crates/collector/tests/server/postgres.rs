@@ -16,10 +16,29 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 
 const MISSING: &str = "the tests need PostgreSQL: `apt-get install -y postgresql`, or name the folder of its \
     programs in KUDOS_POSTGRES; KUDOS_POSTGRES=none leaves these tests out";
-const SETTINGS: &str =
-    "-c listen_addresses= -c fsync=off -c max_connections=300 -c shared_buffers=32MB";
+const SETTINGS: &str = "-c fsync=off -c max_connections=300 -c shared_buffers=32MB";
+/// A certificate that nobody but its owner signed, and no connection over TCP without TLS.
+const ENCRYPTED: &str = r#"
+cat > "$folder/request" << end
+[req]
+distinguished_name = name
+x509_extensions = extensions
+prompt = no
+[name]
+CN = localhost
+[extensions]
+basicConstraints = critical, CA:FALSE
+subjectAltName = DNS:localhost
+end
+openssl req -x509 -config "$folder/request" -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+    -keyout "$folder/server.key" -out "$folder/server.crt" 2> "$folder/log" ||
+    { echo 'the tests of TLS need openssl: apt-get install -y openssl' >&2; cat "$folder/log" >&2; exit 1; }
+echo 'local all all trust
+hostssl all all localhost trust' > "$folder/hba"
+"#;
 const SCRIPT: &str = r#"
 programs=$1; folder=$2; settings=$3
+eval "$4"
 if [ ! -d "$folder/data" ]; then
     "$programs/initdb" -D "$folder/data" -U kudos -A trust -E UTF8 --no-locale --no-sync > "$folder/log" 2>&1
 fi
@@ -58,10 +77,29 @@ pub(crate) async fn fresh() -> Option<String> {
 impl Server {
     /// Starts a server of its own; none if PostgreSQL is left out.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_in(Self::folder(), [&format!("-c listen_addresses= {SETTINGS}"), ""])
+    }
+
+    /// Starts a server that listens on this port of the loopback interface, too, but speaks only TLS there.
+    pub(crate) fn start_encrypted(port: u16) -> Option<Self> {
+        let folder = Self::folder();
+        let at = folder.display();
+        let tls = format!(
+            "-c listen_addresses=localhost -p {port} -c hba_file={at}/hba -c ssl=on \
+             -c ssl_cert_file={at}/server.crt -c ssl_key_file={at}/server.key {SETTINGS}"
+        );
+        Self::start_in(folder, [&tls, ENCRYPTED])
+    }
+
+    fn folder() -> PathBuf {
+        tempfile::Builder::new().prefix("kudos-pg-").tempdir().unwrap().keep()
+    }
+
+    /// Starts a server with settings, after a preparation.
+    fn start_in(folder: PathBuf, words: [&str; 2]) -> Option<Self> {
         let programs = programs()?;
-        let folder = tempfile::Builder::new().prefix("kudos-pg-").tempdir().unwrap().keep();
         let mut shell = Command::new("sh");
-        shell.args(["-c", SCRIPT, "sh"]).arg(programs).arg(&folder).arg(SETTINGS);
+        shell.args(["-c", SCRIPT, "sh"]).arg(programs).arg(&folder).args(words);
         if let Some((uid, gid)) = other_user(&folder) {
             chown(&folder, Some(uid), Some(gid)).unwrap();
             shell.uid(uid).gid(gid);
@@ -93,6 +131,11 @@ impl Server {
         let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
         sqlx::query(create).execute(&mut connection).await.unwrap();
         self.url(&name)
+    }
+
+    /// The certificate of an encrypted server.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.folder.join("server.crt")
     }
 
     fn url(&self, database: &str) -> String {
