@@ -117,7 +117,7 @@ scenario("policies that meet are rated blind, in both orders, and the trainer re
   assert.equal(inOrder.size, 2, "each of the two stood on the left");
   assert.equal(server.asked("policies/rival.kudos").length, 1, "it is fetched once");
   const [{ rater }] = collector.received.values();
-  assert.deepEqual(collector.askers[0], { asked: { task: "dialogue" }, rater });
+  assert.deepEqual(collector.askers[0], { asked: { task: "dialogue" }, rater: `Rater ${rater}` });
   await imported(visitor, count);
 });
 

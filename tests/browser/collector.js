@@ -28,7 +28,7 @@ export class Collector {
   /** Answers with the next query. */
   ask(request, response) {
     const { searchParams } = new URL(request.url, "http://collector");
-    this.askers.push({ asked: Object.fromEntries(searchParams), rater: request.headers["kudos-rater"] });
+    this.askers.push({ asked: Object.fromEntries(searchParams), rater: request.headers.authorization });
     const query = this.queries.shift();
     if (query === undefined) {
       return void response.writeHead(204).end();

@@ -97,7 +97,7 @@ impl Bench {
                 number(&ratings, "ratings_per_second")?,
                 number(&ratings, "p50_ms")?,
                 number(&ratings, "p99_ms")?,
-                running.memory_mib()?,
+                running.memory_mib("VmRSS:")?,
                 number(&nothing, "requests_per_second")?,
                 number(&nothing, "p50_ms")?,
                 number(&nothing, "p99_ms")?,
@@ -118,7 +118,12 @@ impl Bench {
             &running,
             &["--connections", "10", "--batch", "100", "--posts", &posts, "--seconds", "3600"],
         )?;
-        self.export(&running, &data, url)
+        let mut token = Command::new(&self.program);
+        token.args(["token", "add", "--data"]).arg(&data);
+        token.args(url.iter().flat_map(|url| ["--database", url]));
+        let token = capture(&mut token)?;
+        // As they are, and with the weights of their raters.
+        ["ratings", "scalar"].iter().try_for_each(|format| running.export(token.trim(), format))
     }
 
     fn start(&self, data: &Path, url: Option<&str>) -> Result<Running> {
@@ -143,23 +148,23 @@ impl Bench {
         }
         Ok(serde_json::from_str(&capture(&mut command)?)?)
     }
+}
 
-    /// Reads a whole export, and watches the collector's memory.
-    fn export(&self, running: &Running, data: &Path, url: Option<&str>) -> Result<()> {
-        let mut token = Command::new(&self.program);
-        token.args(["token", "add", "--data"]).arg(data);
-        token.args(url.iter().flat_map(|url| ["--database", url]));
-        let token = capture(&mut token)?;
-        let mut stream = TcpStream::connect(&running.address)?;
+impl Running {
+    /// Reads a whole export; says how much memory the collector had at most meanwhile.
+    fn export(&self, token: &str, format: &str) -> Result<()> {
+        // Its peak is counted anew.
+        fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?;
+        let mut stream = TcpStream::connect(&self.address)?;
         write!(
             stream,
-            "GET /v1/export HTTP/1.1\r\nhost: bench\r\nconnection: close\r\nauthorization: Bearer {}\r\n\r\n",
-            token.trim()
+            "GET /v1/export?format={format} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\
+             authorization: Bearer {token}\r\n\r\n",
         )?;
         let begin = std::time::Instant::now();
-        let (mut bytes, mut rows, mut most) = (0_u64, 0_u64, running.memory_mib()?);
+        let (mut bytes, mut rows) = (0_u64, 0_u64);
         let mut piece = vec![0; 1 << 20];
-        for turn in 0_u64.. {
+        loop {
             let length = stream.read(&mut piece)?;
             if length == 0 {
                 break;
@@ -167,25 +172,21 @@ impl Bench {
             bytes += length as u64;
             // Lines of the export begin so; lengths of chunks and the head do not.
             rows += piece[..length].iter().filter(|byte| **byte == b'\n').count() as u64;
-            if turn % 64 == 0 {
-                most = most.max(running.memory_mib()?);
-            }
         }
-        let seconds = begin.elapsed().as_secs_f64();
         terminal::say(&format!(
-            "  export: about {rows} lines, {:.0} MB in {seconds:.0} s, at most {most:.0} MiB resident",
-            bytes as f64 / 1e6
+            "  export of {format}: about {rows} lines, {:.0} MB in {:.0} s, at most {:.0} MiB resident",
+            bytes as f64 / 1e6,
+            begin.elapsed().as_secs_f64(),
+            self.memory_mib("VmHWM:")?,
         ));
         Ok(())
     }
-}
 
-impl Running {
-    /// Resident memory of the collector.
-    fn memory_mib(&self) -> Result<f64> {
+    /// Resident memory of the collector: `VmRSS:` now, `VmHWM:` at most.
+    fn memory_mib(&self, name: &str) -> Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("VmRSS")?;
-        let kib = line.split_whitespace().nth(1).context("VmRSS has a number")?;
+        let line = status.lines().find(|line| line.starts_with(name)).context("memory")?;
+        let kib = line.split_whitespace().nth(1).context("memory is a number")?;
         Ok(kib.parse::<f64>()? / 1024.0)
     }
 }

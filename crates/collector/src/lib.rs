@@ -6,7 +6,7 @@
 //! | request | who | what |
 //! |---|---|---|
 //! | `POST /v1/ratings` | all | a list of at most 100 `schema::Rating`; the answer is a `Receipt` |
-//! | `GET /v1/queries?task=` | all | a `Query` for the rater in the header `kudos-rater`, or 204 where there is nothing to ask |
+//! | `GET /v1/queries?task=` | all | a `Query` for whom `authorization: Rater UUID` names, or 204 where there is nothing to ask |
 //! | `POST /v1/erase` | all | `EraseRequest`: the rater's own id erases what is theirs |
 //! | `GET /v1/policies`, `GET /v1/stats` | all | `PolicyList`, `CollectorStats` |
 //! | `GET /policies/catalog.json`, `GET /policies/{sha256}.kudos` | all | what visitors load, with ranges |

@@ -18,8 +18,8 @@ use crate::state::State;
 /// What pages elsewhere may use.
 const SHARED: [&str; 3] = ["/v1/ratings", "/v1/queries", "/v1/erase"];
 
-/// Headers that they may send: kinds of content, and [`kudos_schema::RATER_HEADER`].
-const FRIENDS_HEADERS: &str = "content-type, kudos-rater";
+/// Headers that they may send: the kind of content, and who asks.
+const FRIENDS_HEADERS: &str = "authorization, content-type";
 
 /// Where a request comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

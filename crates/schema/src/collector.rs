@@ -17,8 +17,9 @@ pub use statistics::{CheckCounts, CollectorStats, Meeting, PolicyTally};
 pub const MAX_BATCH: usize = 100;
 /// The header of an export that holds the cursor to go on from once all of it has come.
 pub const CURSOR_HEADER: &str = "kudos-cursor";
-/// The header of `GET /v1/queries` that holds the rater's own id: addresses are logged on the way, and the id is a secret.
-pub const RATER_HEADER: &str = "kudos-rater";
+/// How `GET /v1/queries` names the rater: the header `authorization` holds this word, a space and their own id. The id is a
+/// secret; addresses are logged on the way, and so are other headers, but not this one.
+pub const RATER_SCHEME: &str = "Rater";
 
 /// The answer to posted ratings: one entry each, in their order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

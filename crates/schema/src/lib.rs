@@ -25,7 +25,7 @@ pub use collector::{
     Arm, AskedQuery, AskedReason, CURSOR_HEADER, Check, CheckCounts, CheckOutcome, CheckReceipt,
     CheckReport, CollectorStats, EraseRequest, Erased, Erasure, Gold, MAX_BATCH, Meeting,
     PolicyList, PolicyTally, PoolItem, PoolPrompt, PoolReceipt, PromptUncertainty, PublishedPolicy,
-    Query, QuerySettings, RATER_HEADER, RaterList, RaterTally, Receipt, Received, ReceivedStatus,
+    Query, QuerySettings, RATER_SCHEME, RaterList, RaterTally, Receipt, Received, ReceivedStatus,
 };
 pub use engine::{
     AdapterInfo, Alternative, AlternativesRequest, Failure, FailureKind, Loaded, Reply, Request,

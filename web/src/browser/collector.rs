@@ -1,7 +1,7 @@
 //! The network beside bundles: the catalog, and the collector, which asks and takes ratings.
 
 use kudos_page::event::{DownloadError, Event, PostError, QueryError};
-use kudos_schema::{Catalog, Query, RATER_HEADER, Rating, Receipt, ReceivedStatus};
+use kudos_schema::{Catalog, Query, RATER_SCHEME, Rating, Receipt, ReceivedStatus};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{Headers, RequestCache, RequestCredentials, RequestInit, Response};
@@ -86,7 +86,8 @@ pub(crate) fn fetch_query(page: &Page, url: &str, (rater, task): (&str, &str)) {
 
 async fn query(url: &str, rater: &str) -> Result<Option<Box<Query>>, QueryError> {
     let headers = Headers::new().map_err(|_| QueryError::Unreachable)?;
-    headers.set(RATER_HEADER, rater).map_err(|_| QueryError::Unreachable)?;
+    let named = format!("{RATER_SCHEME} {rater}");
+    headers.set("authorization", &named).map_err(|_| QueryError::Unreachable)?;
     let options = RequestInit::new();
     options.set_headers(&headers);
     options.set_cache(RequestCache::NoStore);

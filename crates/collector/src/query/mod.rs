@@ -7,9 +7,10 @@ pub(crate) mod ticket;
 
 use axum::Json;
 use axum::extract::State as FromState;
+use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use kudos_schema::{Query, RATER_HEADER, Rating};
+use kudos_schema::{Query, RATER_SCHEME, Rating};
 use serde::Deserialize;
 
 use crate::problem::Problem;
@@ -64,11 +65,11 @@ pub(crate) async fn get(
 /// The rater's own id.
 fn rater(headers: &HeaderMap) -> Result<&str, Problem> {
     let plain = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-');
-    let id = headers.get(RATER_HEADER).and_then(|id| id.to_str().ok());
+    let named = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok()?.split_once(' '));
+    let id = named.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(RATER_SCHEME)).map(|it| it.1);
     id.filter(|id| id.len() == 36 && id.bytes().all(plain)).ok_or_else(|| {
-        let problem = format!("the header {RATER_HEADER} holds no UUID");
-        Problem::bad_request(format!(
-            "{problem}: send the id that the page made, in that header alone"
-        ))
+        let remedy = "send the id that the page made, in the header alone";
+        let message = format!("no header `authorization: {RATER_SCHEME} UUID` came: {remedy}");
+        Problem::bad_request(message)
     })
 }

@@ -276,7 +276,7 @@ async fn other_pages_can_send_nothing(stand: &Stand) {
     let answer = asked(friend.1, "/v1/ratings").await;
     assert_eq!(
         (answer.status.as_u16(), &answer.headers["access-control-allow-headers"]),
-        (204, &"content-type, kudos-rater".parse().unwrap())
+        (204, &"authorization, content-type".parse().unwrap())
     );
     assert_eq!(asked(friend.1, "/v1/checks").await.status, 403, "friends rate, no more");
     assert_eq!(asked("https://evil.example", "/v1/ratings").await.status, 403);

@@ -173,7 +173,7 @@ async fn what_cannot_be_asked_is_answered_with_the_remedy(stand: &Stand) {
         assert_eq!(answer.status, 400, "{said}");
         assert!(answer.text().contains(said), "{} has {said}", answer.text());
     };
-    check(stand.get("/v1/queries").await, "kudos-rater");
+    check(stand.get("/v1/queries").await, "authorization: Rater");
     check(stand.ask("me", "").await, "the id that the page made");
     check(stand.ask(&rater(1).replace('-', "\u{e9}"), "").await, "the id that the page made");
     // A proxy would log it.

@@ -112,7 +112,8 @@ impl Stand {
 
     /// Asks for a query as the rater with this own id; `path` goes on after `/v1/queries`.
     pub(crate) async fn ask(&self, rater: &str, path: &str) -> Answer {
-        let request = Request::get(format!("/v1/queries{path}")).header("kudos-rater", rater);
+        let request = Request::get(format!("/v1/queries{path}"));
+        let request = request.header("authorization", format!("Rater {rater}"));
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
