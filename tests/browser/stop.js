@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 
 /** How soon Stop must have its effect. */
-const STOP_MS = 100;
+export const STOP_MS = 100;
 
 /**
  * Makes the CPU engine rest at each look at its mail, as a slow device would: otherwise the few tokens that fit the tiny policy's
@@ -11,12 +11,15 @@ const STOP_MS = 100;
  */
 export async function slowDown(page) {
   const worker = page.workers().find((each) => each.url().includes("engine-cpu"));
-  await worker.evaluate(() => {
-    const { postMessage } = MessagePort.prototype;
-    MessagePort.prototype.postMessage = function later(...parts) {
-      setTimeout(() => postMessage.apply(this, parts), 30);
-    };
-  });
+  await worker.evaluate(restAtEachLook);
+}
+
+/** In a worker of an engine: its look at its mail, a message to itself, comes late. */
+export function restAtEachLook() {
+  const { postMessage } = MessagePort.prototype;
+  MessagePort.prototype.postMessage = function later(...parts) {
+    setTimeout(() => postMessage.apply(this, parts), 30);
+  };
 }
 
 /** Begins a long text, presses Stop after its first tokens, and checks that none follows. */
@@ -44,7 +47,7 @@ export async function stopInTheMidst(visitor, note) {
 }
 
 /** In the page: presses Stop when two tokens stand there; the time until the text can be rated, and the tokens then. */
-function stopAfterTwoTokens() {
+export function stopAfterTwoTokens() {
   const tokens = () => document.querySelectorAll(".completion .token").length;
   return new Promise((done, failed) => {
     let pressed;

@@ -29,7 +29,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let bench = workspace.root.join(BENCH);
     let tools = step("prerequisites", || {
         web_tools::install_packages(&bench)?;
-        web_tools::find(workspace)
+        web_tools::find(workspace, web_tools::Need::Chromium)
     })?;
     // The wasm optimizer that trunk looks for is one of the packages.
     let path = path_with(&bench.join("node_modules/.bin"))?;

