@@ -39,7 +39,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         Ok(())
     })?;
     step("lints for wasm32", || {
-        let packages = ["clippy", "-p", "kudos-core", "-p", "web", "-p", "engine"];
+        let packages = ["clippy", "-p", "kudos-core", "-p", "web", "-p", "adapter", "-p", "engine"];
         let targets = ["--lib", "--bins", "--target", WASM_TARGET, "--", "--deny", "warnings"];
         cargo(&[packages.as_slice(), &targets].concat())
     })?;

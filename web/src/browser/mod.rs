@@ -2,7 +2,6 @@
 //!
 //! Decisions that are pure are the library's, where their tests run natively.
 
-mod adapter;
 mod attributes;
 mod bundles;
 mod collector;

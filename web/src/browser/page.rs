@@ -21,9 +21,11 @@ use super::download::Wanted;
 use super::engines::Engines;
 use super::storage::Storage;
 use super::surroundings::surroundings;
-use super::waiting::sleep;
-use super::{adapter, collector, listen, offline, screen, trouble};
+use super::waiting::{settled_within, sleep};
+use super::{collector, listen, offline, screen, trouble};
 
+/// The page does not wait longer for the graphics adapter: the engine asks again.
+const ADAPTER_LIMIT_MS: i32 = 700;
 /// The element of index.html that the page is drawn in.
 const MOUNT: &str = "root";
 
@@ -57,7 +59,10 @@ pub(crate) fn start() {
         let asked = adapter::ask();
         let (storage, found) = Storage::open().await;
         let adapter = match asked {
-            Some(asked) => adapter::told(asked).await,
+            Some(asked) => match settled_within(asked, ADAPTER_LIMIT_MS).await {
+                Ok(handed_out) => adapter::told(&handed_out),
+                Err(_) => None,
+            },
             None => None,
         };
         let state = if found.is_some() { StorageState::Kept } else { StorageState::Refused };

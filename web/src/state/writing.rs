@@ -34,6 +34,8 @@ pub(super) struct End {
 /// How fast the last completion was drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Speed {
+    /// What drew it.
+    pub(crate) engine: EngineKind,
     /// Tokens a second.
     pub(crate) tokens_per_second: f64,
     /// Times the device was read for each token.
@@ -194,6 +196,7 @@ pub(super) fn ended(state: &mut State, end: End, turn: &mut Turn<'_>) {
     }
     let Some(round) = &mut state.round else { return };
     let meet = round.policies().is_some_and(|(_, rival)| rival.is_some());
+    let engine = round.engine;
     let Some(completion) = round.written_by(end.id) else { return };
     completion.stage = Stage::Ended(end.reason);
     completion.rest = end.rest;
@@ -203,6 +206,7 @@ pub(super) fn ended(state: &mut State, end: End, turn: &mut Turn<'_>) {
     // How fast each of two policies wrote could tell which is which.
     if !meet && tokens > 0.0 && completion.seconds > 0.0 {
         state.speed = Some(Speed {
+            engine,
             tokens_per_second: tokens / completion.seconds,
             reads_per_token: completion.reads as f64 / tokens,
         });

@@ -65,8 +65,8 @@ pub(super) fn drawing(state: &State, text: &str, n_before: usize) -> Node {
     };
     let label = fill(words.graph_label, &[&triples.len().to_string()]);
     figure
-        .child(svg(id, &label, &triples))
         .child(Node::new("figcaption").text(words.graph))
+        .child(svg(id, &label, &triples))
         .child(Node::new("ul").with("class", "visually-hidden").children(triples.iter().map(item)))
 }
 

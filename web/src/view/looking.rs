@@ -31,9 +31,11 @@ pub(super) fn panel(state: &State) -> Node {
         .child(button("token-close", words.close, Event::TokenClosed))
 }
 
-/// A probability with its logarithm.
+/// A probability with its logarithm in nats.
 fn probability(words: &LookingWords, logprob_nats: f32) -> String {
-    fill(words.probability, &[&percent(logprob_nats), &format!("{logprob_nats:.3}")])
+    // Zero has no sign: what rounds to it would keep that of a negative number.
+    let nats = (logprob_nats * 1000.0).round() / 1000.0 + 0.0;
+    fill(words.probability, &[&percent(logprob_nats), &format!("{nats:.3}")])
 }
 
 fn alternatives(state: &State, inspection: &Inspection) -> Vec<Node> {
@@ -80,5 +82,19 @@ fn row(state: &State, inspection: &Inspection, alternative: &Alternative) -> Nod
         row.child(Node::new("strong").with("class", "mark").text(words.this_one))
     } else {
         row
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Locale;
+    use crate::words::of;
+
+    #[test]
+    fn what_rounds_to_zero_has_no_sign() {
+        let said = |nats| probability(&of(Locale::English).looking, nats);
+        assert_eq!(said(-0.0001), "100.0 % (0.000 nats)");
+        assert_eq!(said(-0.0006), "99.9 % (-0.001 nats)");
     }
 }

@@ -109,22 +109,23 @@ fn engine(state: &State) -> String {
     }
 }
 
-/// Tokens a second of the last text, or of the self-test before there is one.
+/// Tokens a second of the last text, or of the self-test before the engine at hand wrote one. On the GPU, where each costs time,
+/// also how often the device was read.
 fn speed(state: &State) -> Node {
     let words = &state.words().status;
     let node = Node::new("span").with("class", "speed").with("aria-live", "off");
     if !state.is_able() {
         return node;
     }
-    let tested = state.engines.get(state.active()).tokens_per_second;
-    match state.speed {
-        None => node.text(fill(words.speed, &[&number(tested)])),
-        Some(speed) => {
-            let reads = fill(words.reads, &[&number(speed.reads_per_token)]);
-            node.with("title", reads.clone())
-                .text(fill(words.speed, &[&number(speed.tokens_per_second)]))
-                .child(Node::new("small").text(reads))
-        }
+    let active = state.active();
+    let written = state.speed.filter(|speed| speed.engine == active);
+    let tested = state.engines.get(active).tokens_per_second;
+    let tokens = written.map_or(tested, |speed| speed.tokens_per_second);
+    let node = node.text(fill(words.speed, &[&number(tokens)]));
+    match written {
+        Some(speed) if active == EngineKind::Gpu => node
+            .child(Node::new("small").text(fill(words.reads, &[&number(speed.reads_per_token)]))),
+        Some(_) | None => node,
     }
 }
 

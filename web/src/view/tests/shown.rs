@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use kudos_schema::{PairChoice, Thumb, Verdict};
 
 use super::*;
-use crate::event::{DownloadEvent, Effect, EngineKind, Event, Memory, Mode, Opening, Panel};
+use crate::event::{
+    DownloadEvent, Effect, EngineChoice, EngineKind, Event, Memory, Mode, Opening, Panel,
+};
 use crate::node::Handler;
 use crate::state::tests::{COLLECTOR, Visit, adapter, catalog, loaded, probed, ready, ready_gpu};
 
@@ -93,6 +95,13 @@ fn speed_adapter_and_progress_are_shown() {
     // Two tokens in half a second, read twice.
     assert!(status(&visit).contains("4.00 tokens/s"), "{}", status(&visit));
     assert!(status(&visit).contains("1.00 reads"), "{}", status(&visit));
+    visit.send(Event::EngineChosen(EngineChoice::Cpu));
+    let on_cpu = status(&visit);
+    assert!(
+        on_cpu.contains("100 tokens/s"),
+        "the GPU wrote the text, so the CPU's test counts: {on_cpu}"
+    );
+    assert!(!on_cpu.contains("reads"), "reading the CPU costs nothing: {on_cpu}");
 }
 
 #[test]
