@@ -130,6 +130,9 @@ pub struct ServeArgs {
     /// Days that ratings are kept; without it, until somebody erases them.
     #[arg(long, value_name = "DAYS")]
     pub retention_days: Option<u32>,
+    /// Choose what is asked by this seed instead of by chance, so that a test can be repeated.
+    #[arg(long, value_name = "NUMBER")]
+    pub query_seed: Option<u64>,
     /// Longest bundle that is published, in bytes.
     #[arg(long, default_value_t = 1 << 30, value_name = "BYTES")]
     pub max_bundle_bytes: u64,

@@ -26,6 +26,11 @@ impl Coins {
         Self(Mutex::new(ChaCha20Rng::from_seed(seed)))
     }
 
+    /// Seeded by a number that anybody may know: for choices, never for secrets.
+    pub fn numbered(number: u64) -> Self {
+        Self(Mutex::new(ChaCha20Rng::seed_from_u64(number)))
+    }
+
     /// Random bytes.
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];

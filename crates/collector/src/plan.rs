@@ -73,6 +73,7 @@ pub fn settings(args: &ServeArgs, environment: Option<String>) -> Result<Setting
         address_rate: rate("address-rate", args.address_rate)?,
         rater_rate: rate("rater-rate", args.rater_rate)?,
         retention,
+        query_seed: args.query_seed,
         max_bundle_bytes: args.max_bundle_bytes,
         log: Log::Answers,
         ..Settings::new(site, data, database)

@@ -29,6 +29,8 @@ pub struct Settings {
     pub request_rate: Rate,
     /// How long ratings are kept; none = until somebody erases them.
     pub retention: Option<Duration>,
+    /// Seed of the choice of what is asked; none = chance. Of that alone: secrets are never seeded.
+    pub query_seed: Option<u64>,
     /// Longest bundle that is published, in bytes.
     pub max_bundle_bytes: u64,
     /// How long a body may pause while it comes.
@@ -69,6 +71,7 @@ impl Settings {
             rater_rate: Rate { per_minute: 60.0, burst: 300.0 },
             request_rate: Rate { per_minute: 600.0, burst: 600.0 },
             retention: None,
+            query_seed: None,
             max_bundle_bytes: 1 << 30,
             body_pause: Duration::from_secs(20),
             log: Log::Silent,

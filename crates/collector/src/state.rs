@@ -40,6 +40,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Where chance comes from.
     pub coins: Coins,
+    /// Where the choice of what is asked comes from.
+    pub(crate) query_coins: Coins,
     pub(crate) database: Database,
     pub(crate) writer: Writer,
     pub(crate) seal: Seal,
@@ -109,6 +111,10 @@ impl State {
             boards: Boards::default(),
             stats: StatsCache::default(),
             trust: TrustCache::default(),
+            query_coins: match settings.query_seed {
+                Some(number) => Coins::numbered(number),
+                None => Coins::seeded(coins.bytes()),
+            },
             stopping: AtomicBool::new(false),
             settings,
             clock,

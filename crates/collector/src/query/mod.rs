@@ -43,7 +43,7 @@ pub(crate) async fn get(
     let earlier = state.database.earlier_of(&pseudonym, EARLIER).await?;
     let earlier: Vec<Rating> =
         earlier.iter().filter_map(|record| serde_json::from_str(record).ok()).collect();
-    let Some(choice) = choose(&board, asked.task.as_deref(), &earlier, &state.coins) else {
+    let Some(choice) = choose(&board, asked.task.as_deref(), &earlier, &state.query_coins) else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     if let Some(place) = choice.place {

@@ -4,7 +4,7 @@ use axum::http::Method;
 use serde_json::{Value, json};
 
 use crate::made::{TOKENIZER, id, pair, policy, rater, rating, sample};
-use crate::stand::{Answer, Stand, laws, statuses};
+use crate::stand::{Answer, Kind, Stand, block_on, laws, statuses};
 
 laws! {
     without_a_pool_the_prompts_of_policies_are_asked;
@@ -185,4 +185,24 @@ async fn what_cannot_be_asked_is_answered_with_the_remedy(stand: &Stand) {
     check(put(stand, "pool", &[gold(json!({"edit": ""}))]).await, "pair, thumbs or stars");
     let entry = json!({"task": "a", "prompt": {}, "uncertainty": -1});
     check(put(stand, "uncertainty", &[entry]).await, "from 0 on");
+}
+
+#[test]
+fn a_seed_decides_what_is_asked_whatever_else_takes_coins() {
+    let prompts = |seed: u64, more_tokens: usize| {
+        block_on(async {
+            let stand = Stand::with(Kind::Sqlite, |it| it.query_seed = Some(seed)).await.unwrap();
+            only(&stand, "random").await;
+            (0..more_tokens).for_each(|_| drop(stand.state.coins.bytes::<8>()));
+            let mut asked = Vec::new();
+            for _ in 0..20 {
+                let query = ask(&stand, 1).await.json();
+                asked.push(query["prompt"].clone());
+            }
+            asked
+        })
+    };
+    let first = prompts(1, 0);
+    assert_eq!(first, prompts(1, 3));
+    assert_ne!(first, prompts(2, 0));
 }
