@@ -15,10 +15,10 @@ use crate::dawid_skene::Label;
 const STARS: &str = "stars";
 
 /// What makes two ratings be of the same item.
-type ItemKey<'a> = (&'static str, &'a [u32], Vec<Written<'a>>);
+pub(crate) type ItemKey<'a> = (&'static str, &'a [u32], Vec<Written<'a>>);
 
 /// A completion: its tokens, and who wrote it: hash and adapter of the policy.
-type Written<'a> = (&'a [u32], &'a str, Option<&'a str>);
+pub(crate) type Written<'a> = (&'a [u32], &'a str, Option<&'a str>);
 
 /// What one rater said, on the scale of its kind of verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,6 +115,11 @@ fn agreement_of_stars(items: &[Vec<Judgement>]) -> Option<Agreement> {
         }
     }
     agreement_of_counts(&counts, &VALUES, Scale::Ordinal)
+}
+
+/// What makes another rating be of the same item; none where the verdict is on no scale.
+pub(crate) fn item(rating: &Rating) -> Option<ItemKey<'_>> {
+    judgement(rating).map(|(kind, _)| key(kind, rating))
 }
 
 fn key<'a>(kind: &'static str, rating: &'a Rating) -> ItemKey<'a> {

@@ -1,14 +1,19 @@
 //! `trainer feedback raters`: how far to trust each rater, as weights that training takes.
 //!
-//! Three sources, as far as there are any: items that several raters judged (Dawid-Skene), items that test
-//! raters, as a collector counted them, and agreement with a reward model. The reliabilities of a rater
-//! are averaged by the judgements behind each, then shrunk towards the mean of all raters.
+//! Four sources, as far as there are any: items that several raters judged (Dawid-Skene); choices between
+//! policies on texts that nobody else judged (CrowdBT), each a part of a judgement, by how sure the better
+//! policy is to win; items that test raters, as a collector counted them; and agreement with a reward
+//! model. The reliabilities of a rater are averaged by the judgements behind each, then shrunk towards the
+//! mean of all raters.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
-use kudos_core::feedback::{Reliability, Tested, dawid_skene, labels_by_kind, weights, wilson};
+use kudos_core::feedback::{
+    Reliability, Tested, choices, dawid_skene, labels_by_kind, reliability_by_choices, weights,
+    wilson,
+};
 use kudos_core::task::Prompt;
 use kudos_schema::{Estimate, RaterList, RaterWeights, Rating, Sample};
 
@@ -48,6 +53,7 @@ pub(super) fn run(args: &RatersArgs) -> Result<()> {
     }
     let mut known = Known { sources: vec![Vec::new(); names.len()] };
     known.by_each_other(&ratings, &names);
+    known.by_choices(&ratings, &names);
     if let Some(path) = &args.tested {
         known.by_tests(path, &names)?;
     }
@@ -92,6 +98,13 @@ impl Known {
                 }
             }
         }
+    }
+
+    /// From choices between policies on texts that nobody else judged.
+    fn by_choices(&mut self, ratings: &[&Rating], names: &BTreeMap<&str, usize>) {
+        let choices = choices(ratings, &|rater| names[rater] as u32);
+        let found = reliability_by_choices(&choices, names.len());
+        self.sources.iter_mut().zip(found).for_each(|(sources, one)| sources.push(one));
     }
 
     /// From gold and repeated items.
