@@ -1,6 +1,7 @@
 //! The whole circle, with nothing that stands in for anything: a toy policy is trained and exported, the collector serves the page
-//! with it, scripted raters in Chromium prefer what mentions an animal, the trainer pulls their ratings and learns from them in three
-//! ways, each next policy is published, and the same raters prefer it.
+//! with it, scripted raters in Chromium prefer what mentions an animal, the trainer pulls their ratings and learns from them in four
+//! ways, each next policy is published, and the same raters prefer it. What the collector asks, what raters are shown and where, and
+//! what is drawn follow from seeds: every run is the same run.
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
@@ -13,6 +14,7 @@ import test from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
+import { giveCoins } from "./coins.js";
 import { Browser, Gpu } from "./driver.js";
 import { named } from "./surroundings.js";
 import { Visitor } from "./visitor.js";
@@ -81,7 +83,8 @@ class Circle {
   async serve() {
     const program = named("KUDOS_COLLECTOR_PROGRAM");
     const free = ["--address-rate", "1000000", "--rater-rate", "1000000"];
-    const args = ["--site", this.at("site"), "--data", this.at("data"), "--listen", "127.0.0.1:0", ...free];
+    const where = ["--site", this.at("site"), "--data", this.at("data"), "--listen", "127.0.0.1:0"];
+    const args = [...where, "--query-seed", "1", ...free];
     this.collector = spawn(program, args, { stdio: ["ignore", "pipe", "ignore"] });
     const [line] = await new Promise((done, failed) => {
       this.collector.once("error", failed);
@@ -132,10 +135,11 @@ function taken(page, count) {
   });
 }
 
-/** A rater with a browser of their own, who answers what the collector asks until `count` verdicts are given and taken. */
-async function rate(circle, count, gpu) {
+/** A rater with a browser and coins of their own, who answers what the collector asks until `count` verdicts are given and taken. */
+async function rate(circle, { count, gpu = Gpu.NONE, seed }) {
   const browser = await Browser.open({ gpu });
   try {
+    await giveCoins(browser.context, seed);
     const visitor = new Visitor(browser, { url: circle.url });
     await visitor.arrive();
     if (gpu === Gpu.SOFTWARE) {
@@ -216,12 +220,13 @@ async function learn(circle) {
     return circle.trainer(verb, "--config", `${name}.toml`, "--device", "flex", "--output-dir", name);
   };
   await recipe("off-policy", "off_policy", 100, "5e-3", OFF_POLICY);
+  await recipe("dpo", "dpo", 60, "3e-4", "preference = { beta = 0.1, rpo_alpha = 1.0 }\n");
   await recipe("kto", "kto", 40, "1e-3");
   await recipe("reward", "reward", 60, "2e-3");
   const rows = PROMPTS.flatMap((prompt) => Array.from({ length: 8 }, () => `${JSON.stringify({ prompt })}\n`));
   await writeFile(circle.at("prompts.jsonl"), rows.join(""));
   await recipe("reinforce", "reinforce", 30, "2e-3", LEARNED);
-  return ["off-policy", "kto", "reinforce"];
+  return ["off-policy", "dpo", "kto", "reinforce"];
 }
 
 test("a policy that learns from raters in their browsers is preferred by them", { timeout: TIMEOUT_MS }, async (context) => {
@@ -229,17 +234,17 @@ test("a policy that learns from raters in their browsers is preferred by them", 
   try {
     await circle.start();
     await circle.serve();
-    await rate(circle, RATINGS.cpu, Gpu.NONE);
-    await rate(circle, RATINGS.gpu, Gpu.SOFTWARE);
+    await rate(circle, { count: RATINGS.cpu, seed: 1 });
+    await rate(circle, { count: RATINGS.gpu, gpu: Gpu.SOFTWARE, seed: 2 });
     const { imported } = await circle.pull();
     const { cpu, other } = imported.drift;
     context.diagnostic(`recorded beside recomputed: CPU ${JSON.stringify(cpu)}, WebGPU ${JSON.stringify(other)}`);
     assert.equal(imported.verified, RATINGS.cpu + RATINGS.gpu, JSON.stringify(imported));
     assert.ok(cpu.tokens > 0 && cpu.worst_nats < 1e-4 && other.tokens > 0 && other.worst_nats < 1e-2);
-    for (const way of await learn(circle)) {
+    for (const [place, way] of (await learn(circle)).entries()) {
       const next = await circle.pack(`${way}/model`, way);
       await circle.admin("PUT", `v1/policies/${next.sha256}`, next.bytes);
-      await rate(circle, MEETINGS, Gpu.NONE);
+      await rate(circle, { count: MEETINGS, seed: 3 + place });
       const { won, lost } = await meetings(circle, next.sha256);
       context.diagnostic(`${way}: won ${won}, lost ${lost}`);
       assert.ok(won / (won + lost) >= 0.6 && atLeast(won, won + lost) > 0.5, `${way}: won ${won}, lost ${lost}`);
