@@ -54,9 +54,14 @@ fn preference_losses_and_slopes_are_torchs() {
             "hinge" => PreferenceLoss::Hinge,
             _ => PreferenceLoss::Ipo,
         };
-        let label_smoothing = case["label_smoothing"].as_f64().unwrap_or(0.0);
-        let beta = case["beta"].as_f64().unwrap();
-        check(case, &Preference { loss, beta, label_smoothing }.linearize(&pairs));
+        let number = |key: &str| case[key].as_f64().unwrap_or(0.0);
+        let preference = Preference {
+            loss,
+            beta: number("beta"),
+            label_smoothing: number("label_smoothing"),
+            rpo_alpha: number("rpo_alpha"),
+        };
+        check(case, &preference.linearize(&pairs));
     }
 }
 

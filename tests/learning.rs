@@ -246,7 +246,7 @@ fn the_gradient_of_a_preference_loss_is_its_finite_difference_in_any_micro_batch
         tokens: pairs[row].1.len(),
     };
     for loss in [PreferenceLoss::Sigmoid, PreferenceLoss::Hinge, PreferenceLoss::Ipo] {
-        let preference = Preference { loss, beta: 0.3, label_smoothing: 0.1 };
+        let preference = Preference { loss, beta: 0.3, label_smoothing: 0.1, rpo_alpha: 0.4 };
         for config in configs() {
             let model = model(&config, &Device::flex().autodiff());
             for size in [64, 3] {

@@ -7,6 +7,8 @@ and verdicts; and for each case the loss and its gradient by the policy's log-pr
     sigmoid  = -(1 - e) logsigmoid(beta d) - e logsigmoid(-beta d)
     hinge    = relu(1 - beta d)
     ipo      = (d' - 1 / (2 beta))^2, d' of log-ratios divided by the number of tokens each (TRL 1.16)
+    rpo      = alpha (-sum of w logp_chosen) / (sum of w tokens of the chosen), added to any of these: the mean
+               over tokens that TRL's rpo_alpha and its loss "sft" (1.16) take, of weighted pairs
     kto      = w_good (1 - sigmoid(beta (l - z))),  w_bad (1 - sigmoid(beta (z - l))),
                z = max(0, mean(l of others)), not differentiated (TRL 1.16)
     reward   = binary cross-entropy of the share by the difference of scores less the margin, or by the score
@@ -48,6 +50,9 @@ def preference(case, data):
     else:
         losses = (d - 1 / (2 * beta)) ** 2
     loss = mean(losses, data["weights"])
+    if "rpo_alpha" in case:
+        likelihood = (data["weights"] * policy[:, 0]).sum()
+        loss = loss - case["rpo_alpha"] * likelihood / (data["weights"] * data["tokens"][:, 0]).sum()
     loss.backward()
     return {**case, "value": loss.item(), "gradient": policy.grad.flatten().tolist()}
 
@@ -103,6 +108,9 @@ def main():
         {"loss": "sigmoid", "beta": 0.5, "label_smoothing": 0.1},
         {"loss": "hinge", "beta": 0.3},
         {"loss": "ipo", "beta": 0.2},
+        {"loss": "sigmoid", "beta": 0.1, "rpo_alpha": 1.0},
+        {"loss": "hinge", "beta": 0.3, "rpo_alpha": 0.2},
+        {"loss": "ipo", "beta": 0.2, "rpo_alpha": 0.5},
     ]
     kto_cases = []
     for others in (draw(PAIRS) + 1, draw(PAIRS) - 4):

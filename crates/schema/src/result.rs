@@ -32,8 +32,9 @@ pub struct RunResult {
     pub after: Estimate,
     /// After minus before, item by item.
     pub difference: Estimate,
-    /// KL divergence of the result from the start, in nats a completion, on held-out prompts.
-    pub kl_nats: f64,
+    /// KL divergence of the result from the start, in nats a completion, on held-out prompts; none where no
+    /// completion of theirs fits the context.
+    pub kl_nats: Option<f64>,
     /// Optimizer steps.
     pub steps: usize,
     /// Wall-clock seconds of the whole run.

@@ -283,6 +283,7 @@ fn validate_feedback(recipe: &Recipe) -> Result<()> {
         ("importance.max_drift_nats", feedback.importance.max_drift_nats > 0.0, "above 0"),
         ("preference.beta", feedback.preference.beta > 0.0, "above 0"),
         ("preference.label_smoothing", smoothing(feedback.preference.label_smoothing), "below 0.5"),
+        ("preference.rpo_alpha", feedback.preference.rpo_alpha >= 0.0, "0 or more"),
         ("kto.beta", feedback.kto.beta > 0.0, "above 0"),
         ("reward.label_smoothing", smoothing(feedback.reward.label_smoothing), "below 0.5"),
         ("reward.margin", feedback.reward.margin >= 0.0, "0 or more"),

@@ -47,6 +47,19 @@ pub struct State {
     pub objective: PolicyGradientState,
     /// Where the journal stood.
     pub mark: Mark,
+    /// What is learned from, where that may grow between two parts of a run.
+    #[serde(default)]
+    pub examples: Option<Examples>,
+}
+
+/// Examples by which a run knows them again: their order and number decide which a step learns from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Examples {
+    /// How many.
+    pub count: usize,
+    /// A hash of all of them, those held out too.
+    pub hash: String,
 }
 
 /// A run in progress.
@@ -149,6 +162,24 @@ impl Session {
         self.seconds_before + self.started.elapsed().as_secs_f64()
     }
 
+    /// Notes what the run learns from, which must be what its earlier part learned from.
+    ///
+    /// # Errors
+    /// A usage error if it is not.
+    pub fn learn_from(&mut self, examples: Examples) -> Result<()> {
+        if let Some(before) = self.state.examples.as_ref().filter(|before| **before != examples) {
+            let (was, now, step) = (before.count, examples.count, self.state.step);
+            let folder = self.directory.path().display();
+            return Err(usage(format!(
+                "--resume: the first {step} steps learned from {was} examples, now there are {now} or they say \
+                 something else: give feedback.ratings and feedback.raters as they were, or start a new run \
+                 with --model {folder}/checkpoints/step-{step:06}/model"
+            )));
+        }
+        self.state.examples = Some(examples);
+        Ok(())
+    }
+
     /// Whether Ctrl-C was pressed.
     pub fn interrupted(&self) -> bool {
         self.interrupt.requested()
@@ -238,6 +269,7 @@ impl State {
             seconds: 0.0,
             objective: plan.recipe.objective.initial_state(),
             mark: Mark::default(),
+            examples: None,
         }
     }
 }

@@ -91,7 +91,7 @@ pub fn write(session: Session, finished: &Finished<'_>) -> Result<()> {
         before: rows[0].before,
         after: rows[0].after,
         difference: rows[0].difference,
-        kl_nats: *kl_nats,
+        kl_nats: Some(*kl_nats),
         steps: state.step,
         seconds,
         tokens: state.tokens,
@@ -183,9 +183,10 @@ fn print(rows: &[HeldOut], result: &RunResult, samples: &[SamplePair]) {
             show(&row.difference)
         ));
     }
+    let kl_nats = result.kl_nats.expect("what completions were judged on fits the context");
     output::result(&format!(
-        "KL from the start: {:.2} nats a completion; {} steps, {:.0} s on {}\n",
-        result.kl_nats, result.steps, result.seconds, result.device
+        "KL from the start: {kl_nats:.2} nats a completion; {} steps, {:.0} s on {}\n",
+        result.steps, result.seconds, result.device
     ));
     for sample in samples {
         let line = |label: &str, text: &str| format!("  {label:<10} {}", text.replace('\n', " ; "));

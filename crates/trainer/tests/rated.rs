@@ -11,9 +11,12 @@ use std::fs;
 use burn::tensor::Device;
 use kudos_core::rollout::{Coins, Generation, Rollout, generate};
 use kudos_schema::{
-    PairChoice, PolicyId, RATING_VERSION, RatedPrompt, Rating, Sample, Sampling, Thumb, Verdict,
+    EndReason, PairChoice, PolicyId, RATING_VERSION, RatedPrompt, Rating, Sample, Sampling, Thumb,
+    Verdict,
 };
 use pollster::block_on;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use trainer::policy::{self, Policy};
 
@@ -204,9 +207,129 @@ fn a_reward_model_foretells_the_raters_and_teaches_by_itself() {
     let recipe = recipe.replace("[[reward]]\nkind = 'length'\ntarget = 3\nweight = 0.5\n", "");
     let recipe = recipe.replace("steps = 12", "steps = 60").replace("prompts = 4", "prompts = 16");
     run(&toy, "reinforce", &recipe);
+    another_version_is_refused(&toy);
     let (old, new) = (load(&toy, "policy"), load(&toy, "reinforce/model"));
     let (won, decided) = wins(&old, &new);
     assert!(won as f64 > 0.6 * decided as f64, "{won} of {decided}");
+}
+
+fn another_version_is_refused(toy: &Toy) {
+    let path = toy.path("reward/model/reward.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::create_dir(toy.path("newer")).unwrap();
+    let newer = text.replacen("\"version\":1", "\"version\":2", 1);
+    fs::write(toy.path("newer/reward.json"), newer).unwrap();
+    let output = toy.run(&["judge", "--reward", "newer", "--dataset", "rows.jsonl"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("reward.json: version 2 is not 1"), "{text}");
+}
+
+#[test]
+fn chosen_completions_that_fall_are_told_of_with_the_remedy_that_keeps_them() {
+    let toy = rated();
+    let fallen = |more: &str| {
+        let recipe = recipe("dpo", "3e-2").replace("steps = 60", "steps = 40");
+        let text = run(&toy, "dpo", &format!("{recipe}preference = {{ beta = 1.0, {more} }}\n"));
+        let metrics = fs::read_to_string(toy.path("dpo/metrics.jsonl")).unwrap();
+        let rows: Vec<Value> =
+            metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let chosen = |row: &Value| row["logps/chosen"].as_f64().unwrap();
+        fs::remove_dir_all(toy.path("dpo")).unwrap();
+        (chosen(&rows[rows.len() - 1]) - chosen(&rows[0]), text)
+    };
+    let (gain, text) = fallen("rpo_alpha = 0.0");
+    assert!(gain < -1.0, "{gain}");
+    assert_eq!(text.matches("preference.rpo_alpha").count(), 1, "said once: {text}");
+    let (gain, text) = fallen("rpo_alpha = 100.0");
+    assert!(gain > 0.0 && !text.contains("preference.rpo_alpha"), "{gain}: {text}");
+}
+
+#[test]
+fn a_run_goes_on_with_what_it_began_with_or_not_at_all() {
+    let toy = rated();
+    for verb in ["dpo", "kto", "off-policy"] {
+        write(&toy, "ratings.jsonl", &ratings(&load(&toy, "policy"), 60));
+        let recipe = recipe(verb, "1e-3").replace("steps = 60", "steps = 2");
+        run(&toy, verb, &recipe);
+        let resume =
+            [verb, "--config", "rated.toml", "--device", "flex", "--output-dir", verb, "--resume"];
+        let same = toy.run(&resume);
+        assert!(same.status.success(), "{verb}: {}", String::from_utf8_lossy(&same.stderr));
+        write(&toy, "ratings.jsonl", &ratings(&load(&toy, "policy"), 90));
+        let more = toy.run(&resume);
+        let text = String::from_utf8_lossy(&more.stderr);
+        assert_eq!(more.status.code(), Some(2), "{verb}: {text}");
+        let remedy = format!("--model {verb}/checkpoints/step-000002/model");
+        assert!(text.contains("the first 2 steps") && text.contains(&remedy), "{verb}: {text}");
+    }
+}
+
+#[test]
+fn where_no_completion_fits_behind_a_held_out_prompt_there_is_no_divergence() {
+    let toy = rated();
+    let recipe = recipe("kto", "1e-3").replace("steps = 60", "steps = 1");
+    let text = run(&toy, "kto", &recipe);
+    assert!(result(&toy, "kto")["kl_nats"].as_f64().unwrap() > 0.0, "{text}");
+    fs::remove_dir_all(toy.path("kto")).unwrap();
+    let recipe = recipe.replace("max_completion_length = 8", "max_completion_length = 64");
+    let text = run(&toy, "kto", &recipe);
+    assert_eq!(result(&toy, "kto")["kl_nats"], Value::Null);
+    assert!(text.contains("not measured") && text.contains("max_completion_length = 64"), "{text}");
+}
+
+/// A choice between texts of two of three policies that nobody else sees. Of ten raters seven prefer the later
+/// policy as a rule, two choose at random, and one the opposite.
+fn met(number: usize, policy: &Policy, coins: &mut ChaCha8Rng) -> Rating {
+    let mut coin = || f64::from(coins.next_u32()) / 2.0_f64.powi(32);
+    let rollout = Rollout {
+        completions: vec![vec![number as u32 % 200, 9], vec![number as u32 % 200, 10]],
+        logprobs_drawn: vec![vec![-1.0; 2]; 2],
+        logprobs_full: vec![vec![-1.0; 2]; 2],
+        end_reasons: vec![EndReason::Length; 2],
+        ..Rollout::default()
+    };
+    let two = [0, 1].map(|row| sample(policy, &rollout, row, &sampling()));
+    let (left, far) = ((3.0 * coin()) as usize, 1 + (2.0 * coin()) as usize);
+    let right = (left + far) % 3;
+    let follows = coin() < 1.0 / (1.0 + (1.5 * (right as f64 - left as f64)).exp());
+    let rater = number % 20;
+    let says_left = match rater {
+        0..14 => follows,
+        14..18 => coin() < 0.5,
+        _ => !follows,
+    };
+    let choice = if says_left { PairChoice::Left } else { PairChoice::Right };
+    let ids = format!("{} {}", number % 250, number / 250);
+    let mut rating = rating(number, &ids, two.to_vec(), Verdict::Pair(choice));
+    let id = |place: usize| {
+        let sha256 = place.to_string().repeat(64);
+        PolicyId { name: place.to_string(), sha256, adapter: None }
+    };
+    (rating.policy, rating.rival) = (id(left), Some(id(right)));
+    rating.rater = format!("01900000-0000-4000-8000-{rater:012}");
+    rating
+}
+
+#[test]
+fn raters_who_never_saw_the_same_texts_weigh_by_the_policies_that_they_chose_between() {
+    let toy = Toy::new();
+    let policy = load(&toy, "policy");
+    let mut coins = ChaCha8Rng::seed_from_u64(1);
+    let all: Vec<Rating> = (0..1200).map(|number| met(number, &policy, &mut coins)).collect();
+    write(&toy, "met.jsonl", &all);
+    let output = toy.run(&["feedback", "raters", "met.jsonl", "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let weights: Vec<f64> = found["raters"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|weight| weight["mean"].as_f64().unwrap())
+        .collect();
+    let mean = |weights: &[f64]| weights.iter().sum::<f64>() / weights.len() as f64;
+    let [honest, random, opposite] = [&weights[..14], &weights[14..18], &weights[18..]].map(mean);
+    assert!(honest > 0.75 && random < 0.4 && opposite < 0.05, "{weights:?}");
 }
 
 #[test]
@@ -268,6 +391,7 @@ fn what_cannot_be_learned_from_is_refused_with_a_remedy() {
         check(&["dpo", "--config", "spoiled.toml"], expected);
     };
     check_recipe("preference = { beta = 0.0 }\n", "feedback.preference.beta must be above 0");
+    check_recipe("preference = { rpo_alpha = -1.0 }\n", "feedback.preference.rpo_alpha must be 0");
     check_recipe("importance = { bound = { truncate = 0.5 } }\n", "feedback.importance.bound");
     check_recipe("raters = 'raters.json'\n", "raters.json: missing field");
 }

@@ -3,11 +3,15 @@
 //! Measures: how well the policy's log-ratios to the reference explain which completion people chose.
 //! Formula: with `d = (log p(c) - log r(c)) - (log p(x) - log r(x))` for chosen c, rejected x, reference r:
 //! sigmoid `-(1 - e) log s(b d) - e log s(-b d)`, hinge `max(0, 1 - b d)`, IPO `(d - 1 / (2 b))^2` with d of
-//! log-probabilities that are means over tokens. Mean over pairs, weighted.
+//! log-probabilities that are means over tokens. Mean over pairs, weighted. Added to it, for any loss:
+//! `rpo_alpha` times the negative log-likelihood of the chosen, `-sum_i w_i log p(c_i) / sum_i w_i |c_i|`: a
+//! mean over the tokens of all chosen of the batch, not over sequences, as TRL's `rpo_alpha` and its loss
+//! `sft` have it, but over the whole batch where TRL takes each micro-batch's own.
 //! Misleads when: the loss falls because both log-probabilities fall, the rejected one faster: watch
-//! `logps/chosen`.
+//! `logps/chosen`, and set `rpo_alpha`.
 //! Reference: Rafailov et al. 2023 (DPO); Mitchell 2023 (label smoothing); Azar et al. 2024 (IPO; the mean
-//! over tokens is TRL's); Zhao et al. 2023 (SLiC, hinge).
+//! over tokens is TRL's); Zhao et al. 2023 (SLiC, hinge); Pang et al. 2024 (the likelihood of the chosen,
+//! there over each sequence's length).
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +27,8 @@ pub struct Preference {
     pub beta: f64,
     /// Share of the pairs that are taken to be the wrong way round; sigmoid alone.
     pub label_smoothing: f64,
+    /// Weight of the negative log-likelihood of the chosen, in nats a token: keeps them likely. 0 without it.
+    pub rpo_alpha: f64,
 }
 
 /// The form of the loss.
@@ -72,11 +78,15 @@ pub struct PreferenceReport {
     pub logps_chosen: f64,
     /// The same of the rejected.
     pub logps_rejected: f64,
+    /// By how much the chosen are more likely than under the reference, in nats.
+    pub gain_chosen: f64,
+    /// Negative log-likelihood of the chosen in nats a token, over all of their tokens.
+    pub nll_chosen: f64,
 }
 
 impl Default for Preference {
     fn default() -> Self {
-        Self { loss: PreferenceLoss::Sigmoid, beta: 0.1, label_smoothing: 0.0 }
+        Self { loss: PreferenceLoss::Sigmoid, beta: 0.1, label_smoothing: 0.0, rpo_alpha: 0.0 }
     }
 }
 
@@ -90,12 +100,14 @@ impl Preference {
     /// The loss of a batch, with its slopes: chosen, rejected, chosen, ... in the order of the pairs.
     pub fn linearize(&self, pairs: &[Pair]) -> Linearized {
         let total: f64 = pairs.iter().map(|pair| pair.weight).sum();
+        let tokens = chosen_tokens(pairs);
         let mut linearized = Linearized::default();
         for pair in pairs {
             let share = if total > 0.0 { pair.weight / total } else { 0.0 };
-            let (loss, slopes) = self.one(pair);
-            linearized.loss += share * loss;
-            linearized.slopes.extend(slopes.map(|slope| share * slope));
+            let (loss, [chosen, rejected]) = self.one(pair);
+            let a_token = if tokens > 0.0 { self.rpo_alpha * pair.weight / tokens } else { 0.0 };
+            linearized.loss += share * loss - a_token * pair.chosen.policy;
+            linearized.slopes.extend([share * chosen - a_token, share * rejected]);
         }
         linearized
     }
@@ -133,14 +145,23 @@ impl Preference {
             pairs.iter().map(|pair| pair.weight * of(pair)).sum::<f64>()
                 / total.max(f64::MIN_POSITIVE)
         };
+        let tokens = chosen_tokens(pairs) / total.max(f64::MIN_POSITIVE);
+        let logps_chosen = mean(&|pair| pair.chosen.policy);
         PreferenceReport {
             rewards_chosen: mean(&|pair| self.beta * pair.chosen.ratio()),
             rewards_rejected: mean(&|pair| self.beta * pair.rejected.ratio()),
             accuracy: mean(&|pair| {
                 f64::from(u8::from(pair.chosen.ratio() > pair.rejected.ratio()))
             }),
-            logps_chosen: mean(&|pair| pair.chosen.policy),
+            logps_chosen,
             logps_rejected: mean(&|pair| pair.rejected.policy),
+            gain_chosen: mean(&|pair| pair.chosen.ratio()),
+            nll_chosen: -logps_chosen / tokens.max(f64::MIN_POSITIVE),
         }
     }
+}
+
+/// Tokens of the chosen, each pair's as often as the pair counts.
+fn chosen_tokens(pairs: &[Pair]) -> f64 {
+    pairs.iter().map(|pair| pair.weight * pair.chosen.tokens as f64).sum()
 }

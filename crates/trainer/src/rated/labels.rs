@@ -10,6 +10,7 @@ use super::method::{At, Method, Models, Pair, Point, Taught, tokens};
 use super::pairs::half_on_ties;
 use super::said::{Dealt, Heard, LeftOut, deal, same_tokens};
 use crate::policy::Policy;
+use crate::session::Examples;
 
 /// A completion that somebody called good or bad.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,6 +93,7 @@ impl Method for Labels {
             ],
             others: vec![("kl", center.max(0.0))],
             tokens: tokens(&own),
+            advice: None,
         })
     }
 
@@ -117,6 +119,10 @@ impl Method for Labels {
 
     fn prompts(&self) -> Vec<&[u32]> {
         self.data.held_out.iter().map(|one| one.prompt.as_slice()).collect()
+    }
+
+    fn examples(&self) -> Examples {
+        self.data.examples()
     }
 }
 

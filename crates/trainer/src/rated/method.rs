@@ -8,6 +8,7 @@ use kudos_core::objective::{Experience, Linear};
 
 use crate::parallel::Workers;
 use crate::recipe::Recipe;
+use crate::session::Examples;
 
 /// Sequences scored together.
 pub(crate) const SCORING_BATCH: usize = 64;
@@ -37,6 +38,9 @@ pub(crate) trait Method {
 
     /// The prompts held out.
     fn prompts(&self) -> Vec<&[u32]>;
+
+    /// What a resumed run must find unchanged.
+    fn examples(&self) -> Examples;
 }
 
 /// A policy beside the frozen one that it started from.
@@ -74,6 +78,8 @@ pub(crate) struct Taught {
     pub(crate) others: Vec<(&'static str, f64)>,
     /// Completion tokens learned from.
     pub(crate) tokens: usize,
+    /// What the user should know, with a remedy; shown once a run.
+    pub(crate) advice: Option<String>,
 }
 
 /// A held-out example's part of a weighted mean.

@@ -41,6 +41,14 @@ struct Rated<'a> {
     reference: Transformer,
     policy: Policy,
     optimizer: AdamW,
+    advised: Advised,
+}
+
+/// Whether the user was advised in this run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Advised {
+    Yes,
+    NotYet,
 }
 
 /// Runs the stage.
@@ -63,9 +71,11 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
         )));
     }
     let (mut session, resumed) = Session::open(plan, &selected.device)?;
+    session.learn_from(method.examples())?;
     let reference = working(&before.model, recipe.optimizer.precision);
     let optimizer = AdamW::new(recipe.optimizer.adamw);
-    let mut rated = Rated { recipe, method, reference, policy, optimizer };
+    let advised = Advised::NotYet;
+    let mut rated = Rated { recipe, method, reference, policy, optimizer, advised };
     if let Some(resumed) = resumed {
         rated.policy.model = resumed.files.load(&device)?.model;
         rated.optimizer = resumed.optimizer;
@@ -117,7 +127,7 @@ fn method(recipe: &Recipe, policy: &Policy, out: &mut LeftOut) -> Result<Box<dyn
 
 impl Rated<'_> {
     /// Moves the policy along the gradient of a step.
-    fn advance(&mut self, step: usize) -> Result<StepNumbers> {
+    fn advance(&mut self, step: usize) -> Result<(StepNumbers, Option<String>)> {
         let start = Instant::now();
         let recipe = self.recipe;
         let count = recipe.batch.prompts * recipe.batch.gradient_accumulation_steps;
@@ -138,21 +148,26 @@ impl Rated<'_> {
             self.policy.model = self.optimizer.step(model, learned.gradients, learning_rate);
             others.push(("grad_norm".to_owned(), number(norm)?));
         }
-        Ok(StepNumbers {
+        let numbers = StepNumbers {
             headline: taught.headline,
             figures: taught.figures,
             others,
             batch: indices.iter().map(|index| self.method.name(*index).to_owned()).collect(),
             tokens: taught.tokens,
             seconds: start.elapsed().as_secs_f64(),
-        })
+        };
+        Ok((numbers, taught.advice))
     }
 }
 
 impl Training for Rated<'_> {
     fn step(&mut self, session: &mut Session) -> Result<()> {
-        let numbers = self.advance(session.state.step)?;
+        let (numbers, advice) = self.advance(session.state.step)?;
         session.state.tokens += numbers.tokens as u64;
+        if let (Some(advice), Advised::NotYet) = (advice, self.advised) {
+            session.note(&format!("step {}: {advice}", session.state.step + 1));
+            self.advised = Advised::Yes;
+        }
         session.record(&numbers)
     }
 

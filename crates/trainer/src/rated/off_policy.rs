@@ -17,6 +17,7 @@ use super::method::{At, Method, Models, Pair, Point, SCORING_BATCH, Taught};
 use super::said::{Dealt, Drawn, Heard, LeftOut, deal, drawn};
 use crate::parallel::Workers;
 use crate::policy::Policy;
+use crate::session::Examples;
 
 /// A completion with what it earned.
 #[derive(Debug, Clone, PartialEq)]
@@ -147,6 +148,10 @@ impl Method for OffPolicy {
     fn prompts(&self) -> Vec<&[u32]> {
         self.data.held_out.iter().map(|one| one.prompt.as_slice()).collect()
     }
+
+    fn examples(&self) -> Examples {
+        self.data.examples()
+    }
 }
 
 fn taught(
@@ -171,6 +176,7 @@ fn taught(
             ("rollout_corr/skipped", skipped),
         ],
         tokens,
+        advice: None,
     }
 }
 

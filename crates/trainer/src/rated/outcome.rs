@@ -38,6 +38,7 @@ pub(super) fn write(
     };
     let (old, new) = (judge(before)?, judge(after)?);
     let kl_nats = divergence(recipe, method, (before, after))?;
+    let context = after.config().context_length;
     let files = block_on(after.files(recipe.watch.model_dtype))?;
     let (state, seconds) = (session.state.clone(), session.seconds());
     let directory = session.finish();
@@ -71,8 +72,18 @@ pub(super) fn write(
     let curve = Series { name: name.to_owned(), points: series(&rows, name) };
     write_file(&folder.join("curve.svg"), curve_svg(name, &[curve]).as_bytes())?;
     let show = |e: Estimate| format!("{:.4} [{:.4}, {:.4}]", e.mean, e.low, e.high);
+    let kl_text = kl_nats.map_or_else(
+        || {
+            let longest = recipe.sampling.max_completion_length;
+            format!(
+                "not measured, since behind no held-out prompt do sampling.max_completion_length = {longest} \
+                 tokens fit into the context of {context}"
+            )
+        },
+        |kl_nats| format!("{kl_nats:.2} nats a completion"),
+    );
     output::result(&format!(
-        "{}, n = {}\nbefore {}, after {}, difference {}\nKL from the start: {kl_nats:.2} nats a completion; \
+        "{}, n = {}\nbefore {}, after {}, difference {}\nKL from the start: {kl_text}; \
          {} steps, {seconds:.0} s on {device}\nthe policy is in {}/model",
         result.metric,
         result.n,
@@ -85,17 +96,21 @@ pub(super) fn write(
     Ok(())
 }
 
-/// What the new policy writes to held-out prompts, as far from the old one as it is likely.
+/// How far the new policy is from the old one in what it writes to held-out prompts; none where nothing
+/// fits behind any of them.
 fn divergence(
     recipe: &Recipe,
     method: &dyn Method,
     (before, after): (&Policy, &Policy),
-) -> Result<f64> {
+) -> Result<Option<f64>> {
     let stop = after.stop_tokens();
     let longest = recipe.sampling.max_completion_length;
     let context = after.config().context_length;
     let mut prompts: Vec<Vec<u32>> = method.prompts().into_iter().map(<[u32]>::to_vec).collect();
     prompts.retain(|prompt| prompt.len() + longest <= context);
+    if prompts.is_empty() {
+        return Ok(None);
+    }
     let prompts: Vec<Vec<u32>> = prompts.into_iter().cycle().take(KL_COMPLETIONS).collect();
     let generation = Generation {
         sampling: &recipe.sampling,
@@ -105,7 +120,7 @@ fn divergence(
     };
     let workers = Workers::of(&after.model.device());
     let rollout: Rollout = workers.generate(&after.model, &prompts, &generation)?;
-    kl_nats(&rollout, &before.model, recipe.sampling.temperature)
+    kl_nats(&rollout, &before.model, recipe.sampling.temperature).map(Some)
 }
 
 /// Before, after, and after minus before on the same examples drawn anew.

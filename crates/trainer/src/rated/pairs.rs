@@ -3,13 +3,17 @@
 //! From ratings: choices between two, and edits, whose text is preferred to what it corrects.
 
 use anyhow::Result;
-use kudos_core::objective::{Pair as Scored, Preference, Side};
+use kudos_core::objective::{Pair as Scored, Preference, PreferenceReport, Side};
 use kudos_core::task::Item;
 use kudos_schema::{Rating, Verdict};
 
 use super::method::{At, Method, Models, Pair, Point, Taught, tokens};
 use super::said::{Dealt, Heard, LeftOut, deal, same_tokens};
 use crate::policy::Policy;
+use crate::session::Examples;
+
+/// A fall of the chosen completions that is worth a word, in nats each.
+const FALL_NATS: f64 = 1.0;
 
 /// Two completions of a prompt.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +36,19 @@ impl Pairs {
     /// Pairs that fit the policy.
     pub(crate) fn new(examples: Vec<Preferred>, preference: Preference) -> Self {
         Self { data: deal(examples, |pair| &pair.prompt), preference }
+    }
+
+    /// Says so when the loss is earned by making everything unlikely.
+    fn advice(&self, report: &PreferenceReport) -> Option<String> {
+        let falls = report.accuracy == 1.0 && report.gain_chosen < -FALL_NATS;
+        falls.then(|| {
+            format!(
+                "every pair is the right way round, yet the chosen are {:.1} nats less likely than at the \
+                 start (logps/chosen): feedback.preference.rpo_alpha above its {} keeps them likely, and so \
+                 does a lower learning_rate",
+                -report.gain_chosen, self.preference.rpo_alpha
+            )
+        })
     }
 
     fn sides(&self, models: &Models<'_>, examples: &[&Preferred]) -> Result<Vec<Scored>> {
@@ -88,8 +105,10 @@ impl Method for Pairs {
                 ("rewards/rejected", report.rewards_rejected),
                 ("rewards/margins", report.rewards_chosen - report.rewards_rejected),
                 ("logps/rejected", report.logps_rejected),
+                ("nll_loss", report.nll_chosen),
             ],
             tokens: tokens(&rows),
+            advice: self.advice(&report),
         })
     }
 
@@ -111,6 +130,10 @@ impl Method for Pairs {
 
     fn prompts(&self) -> Vec<&[u32]> {
         self.data.held_out.iter().map(|pair| pair.prompt.as_slice()).collect()
+    }
+
+    fn examples(&self) -> Examples {
+        self.data.examples()
     }
 }
 

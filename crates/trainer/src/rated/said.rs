@@ -2,6 +2,7 @@
 //! part to learn from and a part to judge by.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -12,6 +13,7 @@ use kudos_schema::{RaterWeights, Rating};
 use crate::feedback::lines;
 use crate::output;
 use crate::policy::Policy;
+use crate::session::Examples;
 use crate::usage::usage;
 
 /// One prompt in so many is held out.
@@ -92,14 +94,45 @@ pub(crate) fn deal<T: Clone>(examples: Vec<T>, prompt: impl Fn(&T) -> &[u32]) ->
     Dealt { train, held_out }
 }
 
-/// A hash of tokens that is the same everywhere (FNV-1a).
+impl<T: fmt::Debug> Dealt<T> {
+    /// How many examples there are to learn from, and a hash of both parts with all their numbers, in order.
+    pub(crate) fn examples(&self) -> Examples {
+        let mut hash = Fnv::default();
+        write!(hash, "{:?} {:?}", self.train, self.held_out).expect("hashing takes any text");
+        Examples { count: self.train.len(), hash: format!("{:016x}", hash.0) }
+    }
+}
+
+/// A hash of tokens that is the same everywhere.
 fn fingerprint(tokens: &[u32]) -> u64 {
-    let bytes = tokens.iter().flat_map(|token| token.to_le_bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let mut hash = Fnv::default();
+    tokens.iter().for_each(|token| hash.take(&token.to_le_bytes()));
     // The lowest bits of this hash are weak.
-    hash >> 32
+    hash.0 >> 32
+}
+
+/// FNV-1a.
+struct Fnv(u64);
+
+impl Fnv {
+    fn take(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+}
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl fmt::Write for Fnv {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.take(text.as_bytes());
+        Ok(())
+    }
 }
 
 /// The rated completions that say something of what `policy` would earn; what does not is counted.
