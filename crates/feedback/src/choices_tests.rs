@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
-use crate::reliability::weights;
+use crate::Evidence;
 
 /// Raters, of whom the first 70 of 100 are honest, the next 20 choose at random, and the rest the opposite.
 const RATERS: usize = 50;
@@ -54,12 +54,12 @@ fn rating(rater: usize, policies: [u32; 2], tokens: [u32; 2], choice: PairChoice
     }
 }
 
-fn of(ratings: &[Rating]) -> Vec<Choice> {
+fn of(ratings: &[Rating]) -> Vec<Vote> {
     choices(&ratings.iter().collect::<Vec<_>>(), &|rater| rater.parse().unwrap())
 }
 
 #[test]
-fn decided_choices_between_two_policies_are_votes_once_a_rater_and_item() {
+fn decided_choices_on_texts_that_nobody_else_judged_are_votes() {
     use PairChoice::{Left, Right, Tie};
     let found = of(&[
         rating(0, [1, 2], [10, 11], Left),
@@ -72,12 +72,8 @@ fn decided_choices_between_two_policies_are_votes_once_a_rater_and_item() {
         rating(1, [3, 1], [17, 18], Right),
     ]);
     let vote = |rater, left, right, outcome| Vote { rater, left, right, outcome };
-    let known = [
-        (vote(0, 0, 1, Outcome::Left), Texts::Shared),
-        (vote(1, 1, 0, Outcome::Left), Texts::Shared),
-        (vote(1, 2, 0, Outcome::Right), Texts::Alone),
-    ];
-    assert_eq!(found, known.map(|(vote, texts)| Choice { vote, texts }));
+    // Two judged the first texts; the last ones have competitors 2 and 0 by the order of their coming.
+    assert_eq!(found, [vote(1, 2, 0, Outcome::Right)]);
 }
 
 #[test]
@@ -113,8 +109,9 @@ fn ratings(count: usize, spread: f64, coins: &mut ChaCha8Rng) -> Vec<Rating> {
 /// The mean weights of honest raters, of those at random, and of those who say the opposite.
 fn mean_weights(seed: u64) -> [f64; 3] {
     let mut coins = ChaCha8Rng::seed_from_u64(seed);
-    let found = reliability_by_choices(&of(&ratings(60, 1.0, &mut coins)), RATERS);
-    let weights: Vec<f64> = weights(&found).iter().map(|weight| weight.mean).collect();
+    let mut evidence = Evidence::new(RATERS);
+    evidence.add_votes(&of(&ratings(60, 1.0, &mut coins)));
+    let weights: Vec<f64> = evidence.trust().weights.iter().map(|weight| weight.mean).collect();
     [0..7, 7..9, 9..10].map(|tenths| {
         let of = &weights[tenths.start * RATERS / 10..tenths.end * RATERS / 10];
         of.iter().sum::<f64>() / of.len() as f64
@@ -131,21 +128,4 @@ fn who_chooses_at_random_counts_little_and_who_says_the_opposite_nothing() {
         // 30 % of the raters, and of the weight without protection.
         assert!(bad < 0.12, "{bad}");
     }
-}
-
-#[test]
-fn choices_between_equals_and_those_that_others_judged_weigh_nothing() {
-    let mut coins = ChaCha8Rng::seed_from_u64(1);
-    let judgements = |choices: &[Choice]| -> Vec<usize> {
-        let found = reliability_by_choices(choices, RATERS);
-        found.iter().map(|one| one.judgements).collect()
-    };
-    let of_equals = judgements(&of(&ratings(60, 0.0, &mut coins)));
-    assert!(of_equals.iter().all(|judgements| *judgements <= 1), "{of_equals:?}");
-    let mut apart = of(&ratings(60, 1.0, &mut coins));
-    assert!(judgements(&apart).iter().all(|judgements| (15..45).contains(judgements)));
-    apart.iter_mut().for_each(|choice| choice.texts = Texts::Shared);
-    assert_eq!(judgements(&apart), [0; RATERS]);
-    let alone: Vec<Choice> = apart.into_iter().filter(|choice| choice.vote.rater == 0).collect();
-    assert_eq!(reliability_by_choices(&alone, RATERS), [Reliability::UNKNOWN; RATERS]);
 }

@@ -18,7 +18,7 @@ const STARS: &str = "stars";
 pub(crate) type ItemKey<'a> = (&'static str, &'a [u32], Vec<Written<'a>>);
 
 /// A completion: its tokens, and who wrote it: hash and adapter of the policy.
-pub(crate) type Written<'a> = (&'a [u32], &'a str, Option<&'a str>);
+type Written<'a> = (&'a [u32], &'a str, Option<&'a str>);
 
 /// What one rater said, on the scale of its kind of verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -30,7 +30,7 @@ mod vote;
 pub use agreement::{agreement, agreement_of_counts};
 pub use alpha::{MISSING, Scale, alpha, count_values};
 pub use bradley_terry::{BradleyTerry, Comparisons, Position, Standings, Strengths};
-pub use choices::{Choice, Texts, choices, reliability_by_choices};
+pub use choices::choices;
 pub use counterfactual::{Logged, Modeled, doubly_robust, effective_number, ips, snips};
 pub use crowd_bt::{CrowdBt, CrowdScores, Otherwise};
 pub use dawid_skene::{DawidSkene, Label, dawid_skene};

@@ -193,7 +193,7 @@ fn a_seed_decides_what_is_asked_whatever_else_takes_coins() {
         block_on(async {
             let stand = Stand::with(Kind::Sqlite, |it| it.query_seed = Some(seed)).await.unwrap();
             only(&stand, "random").await;
-            (0..more_tokens).for_each(|_| drop(stand.state.coins.bytes::<8>()));
+            (0..more_tokens).for_each(|_| _ = stand.state.coins.bytes::<8>());
             let mut asked = Vec::new();
             for _ in 0..20 {
                 let query = ask(&stand, 1).await.json();

@@ -28,11 +28,8 @@ impl Gguf<'_> {
         let tokens = self.texts("tokenizer.ggml.tokens")?;
         let mut added = Vec::new();
         for ((id, token), kind) in tokens.iter().enumerate().zip(kinds) {
-            let special = match kind {
-                Value::Whole(CONTROL) => true,
-                Value::Whole(USER_DEFINED) => false,
-                _ => continue,
-            };
+            let Value::Whole(kind @ (CONTROL | USER_DEFINED)) = kind else { continue };
+            let special = *kind == CONTROL;
             added.push(json!({
                 "id": id, "content": token, "special": special, "single_word": false,
                 "lstrip": false, "rstrip": false, "normalized": false,

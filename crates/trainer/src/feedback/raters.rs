@@ -1,19 +1,14 @@
 //! `trainer feedback raters`: how far to trust each rater, as weights that training takes.
 //!
 //! Four sources, as far as there are any: items that several raters judged (Dawid-Skene); choices between
-//! policies on texts that nobody else judged (CrowdBT), each a part of a judgement, by how sure the better
-//! policy is to win; items that test raters, as a collector counted them; and agreement with a reward
-//! model. The reliabilities of a rater are averaged by the judgements behind each, then shrunk towards the
-//! mean of all raters.
+//! policies on texts that nobody else judged (CrowdBT); items that test raters, as a collector counted them;
+//! and agreement with a reward model. [`Evidence`] makes one weight of them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
-use kudos_core::feedback::{
-    Reliability, Tested, choices, dawid_skene, labels_by_kind, reliability_by_choices, weights,
-    wilson,
-};
+use kudos_core::feedback::{Evidence, Reliability, Tested, Trust, choices, labels_by_kind, wilson};
 use kudos_core::task::Prompt;
 use kudos_schema::{Estimate, RaterList, RaterWeights, Rating, Sample};
 
@@ -31,11 +26,6 @@ const SHOWN: usize = 20;
 /// How often guessing is right: between two, or good and bad.
 const CHANCE: f64 = 0.5;
 
-/// What is known of raters, by their numbers.
-struct Known {
-    sources: Vec<Vec<Reliability>>,
-}
-
 /// Reads, weighs, writes and prints.
 ///
 /// # Errors
@@ -51,25 +41,23 @@ pub(super) fn run(args: &RatersArgs) -> Result<()> {
     if names.is_empty() {
         return Err(usage("there is no rating: give JSON Lines that `feedback import` kept"));
     }
-    let mut known = Known { sources: vec![Vec::new(); names.len()] };
-    known.by_each_other(&ratings, &names);
-    known.by_choices(&ratings, &names);
+    let mut evidence = Evidence::new(names.len());
+    let number = |rater: &str| names[rater] as u32;
+    for labels in labels_by_kind(&ratings, &number).into_values().filter(|it| !it.is_empty()) {
+        evidence.add_labels(&labels);
+    }
+    evidence.add_votes(&choices(&ratings, &number));
     if let Some(path) = &args.tested {
-        known.by_tests(path, &names)?;
+        by_tests(&mut evidence, path, &names)?;
     }
     if let Some(folder) = &args.reward {
         let selected = open_device::open(&args.device)?;
-        known.by_model(&heard, &RewardModel::read(folder, &selected.device)?, &names)?;
+        let model = RewardModel::read(folder, &selected.device)?;
+        by_model(&mut evidence, &heard, (&model, &names))?;
     }
-    let reliabilities: Vec<Reliability> = known.sources.iter().map(|all| pooled(all)).collect();
-    // The last one is somebody of whom nothing is known.
-    let weights = weights(&[reliabilities.as_slice(), &[Reliability::UNKNOWN]].concat());
+    let Trust { reliabilities, weights, others } = evidence.trust();
     let raters = names.keys().map(|name| (*name).to_owned()).zip(weights.iter().copied());
-    let report = RaterWeights {
-        version: VERSION,
-        others: weights[names.len()].mean,
-        raters: raters.collect(),
-    };
+    let report = RaterWeights { version: VERSION, others: others.mean, raters: raters.collect() };
     let json = serde_json::to_string_pretty(&report)? + "\n";
     write_file(&args.output, json.as_bytes())?;
     output::result(&if args.json {
@@ -80,116 +68,72 @@ pub(super) fn run(args: &RatersArgs) -> Result<()> {
     Ok(())
 }
 
-impl Known {
-    /// From items that several judged.
-    fn by_each_other(&mut self, ratings: &[&Rating], names: &BTreeMap<&str, usize>) {
-        let number = |rater: &str| names[rater] as u32;
-        for labels in labels_by_kind(ratings, &number).into_values() {
-            if labels.is_empty() {
-                continue;
-            }
-            let model = dawid_skene(&labels);
-            let mut counts = vec![0; self.sources.len()];
-            labels.iter().for_each(|label| counts[label.rater as usize] += 1);
-            for (rater, judgements) in counts.into_iter().enumerate() {
-                if judgements > 0 {
-                    let value = model.reliability(rater);
-                    self.sources[rater].push(Reliability { value, judgements });
-                }
-            }
+/// From gold and repeated items.
+fn by_tests(evidence: &mut Evidence, path: &Path, names: &BTreeMap<&str, usize>) -> Result<()> {
+    let name = path.display();
+    let remedy = "give what the collector answers at /v1/raters";
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| usage(format!("--tested {name}: {error}; {remedy}")))?;
+    let list: RaterList = serde_json::from_str(&text)
+        .map_err(|error| usage(format!("--tested {name}: {error}; {remedy}")))?;
+    for tally in list.raters {
+        let Some(rater) = names.get(tally.rater.as_str()) else { continue };
+        if tally.gold_right > tally.gold || tally.repeats_same > tally.repeats {
+            let rater = tally.rater;
+            return Err(usage(format!(
+                "--tested {name}: more of {rater} are right than there are"
+            )));
         }
+        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let tested = Tested {
+            gold: count(tally.gold),
+            gold_right: count(tally.gold_right),
+            repeats: count(tally.repeats),
+            repeats_same: count(tally.repeats_same),
+        };
+        evidence.add(*rater, tested.reliability(CHANCE));
     }
-
-    /// From choices between policies on texts that nobody else judged.
-    fn by_choices(&mut self, ratings: &[&Rating], names: &BTreeMap<&str, usize>) {
-        let choices = choices(ratings, &|rater| names[rater] as u32);
-        let found = reliability_by_choices(&choices, names.len());
-        self.sources.iter_mut().zip(found).for_each(|(sources, one)| sources.push(one));
-    }
-
-    /// From gold and repeated items.
-    fn by_tests(&mut self, path: &Path, names: &BTreeMap<&str, usize>) -> Result<()> {
-        let name = path.display();
-        let remedy = "give what the collector answers at /v1/raters";
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| usage(format!("--tested {name}: {error}; {remedy}")))?;
-        let list: RaterList = serde_json::from_str(&text)
-            .map_err(|error| usage(format!("--tested {name}: {error}; {remedy}")))?;
-        for tally in list.raters {
-            let Some(rater) = names.get(tally.rater.as_str()) else { continue };
-            if tally.gold_right > tally.gold || tally.repeats_same > tally.repeats {
-                let rater = tally.rater;
-                return Err(usage(format!(
-                    "--tested {name}: more of {rater} are right than there are"
-                )));
-            }
-            let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-            let tested = Tested {
-                gold: count(tally.gold),
-                gold_right: count(tally.gold_right),
-                repeats: count(tally.repeats),
-                repeats_same: count(tally.repeats_same),
-            };
-            self.sources[*rater].push(tested.reliability(CHANCE));
-        }
-        Ok(())
-    }
-
-    /// From choices that a reward model would have made, or not.
-    fn by_model(
-        &mut self,
-        heard: &[Heard],
-        model: &RewardModel,
-        names: &BTreeMap<&str, usize>,
-    ) -> Result<()> {
-        let decided: Vec<(&Rating, f64)> = heard
-            .iter()
-            .filter_map(|heard| Some((&heard.rating, heard.rating.comparison()?.share)))
-            .filter(|(_, share)| *share != 0.5)
-            .collect();
-        let asked: Vec<(Prompt, String)> =
-            decided.iter().map(|(rating, _)| asked(rating)).collect();
-        let texts = decided.iter().zip(&asked).flat_map(|((rating, _), (prompt, begun))| {
-            let text = move |sample: &Sample| (prompt, format!("{begun}{}", sample.text));
-            rating.samples.iter().map(text)
-        });
-        let texts: Vec<(&Prompt, String)> = texts.collect();
-        let texts: Vec<(&Prompt, &str)> =
-            texts.iter().map(|(prompt, text)| (*prompt, text.as_str())).collect();
-        let judged = model.judge(&texts)?;
-        let mut counts = vec![(0, 0); self.sources.len()];
-        for ((rating, share), two) in decided.iter().zip(judged.chunks(2)) {
-            if two[0].reward == two[1].reward {
-                continue;
-            }
-            let count = &mut counts[names[rating.rater.as_str()]];
-            count.0 += usize::from((two[0].reward > two[1].reward) == (*share > 0.5));
-            count.1 += 1;
-        }
-        for (sources, (agreed, all)) in self.sources.iter_mut().zip(counts) {
-            if let Some(share) = wilson(agreed, all) {
-                let known = |share: f64| (share - CHANCE) / (1.0 - CHANCE);
-                let Estimate { mean, low, high } = share;
-                let value = Estimate { mean: known(mean), low: known(low), high: known(high) };
-                sources.push(Reliability { value, judgements: all });
-            }
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
-/// The mean of what sources say, by their judgements; the interval likewise, as if they said the same.
-fn pooled(sources: &[Reliability]) -> Reliability {
-    let judgements: usize = sources.iter().map(|source| source.judgements).sum();
-    if judgements == 0 {
-        return Reliability::UNKNOWN;
+/// From choices that a reward model would have made, or not.
+fn by_model(
+    evidence: &mut Evidence,
+    heard: &[Heard],
+    (model, names): (&RewardModel, &BTreeMap<&str, usize>),
+) -> Result<()> {
+    let decided: Vec<(&Rating, f64)> = heard
+        .iter()
+        .filter_map(|heard| Some((&heard.rating, heard.rating.comparison()?.share)))
+        .filter(|(_, share)| *share != 0.5)
+        .collect();
+    let asked: Vec<(Prompt, String)> = decided.iter().map(|(rating, _)| asked(rating)).collect();
+    let texts = decided.iter().zip(&asked).flat_map(|((rating, _), (prompt, begun))| {
+        let text = move |sample: &Sample| (prompt, format!("{begun}{}", sample.text));
+        rating.samples.iter().map(text)
+    });
+    let texts: Vec<(&Prompt, String)> = texts.collect();
+    let texts: Vec<(&Prompt, &str)> =
+        texts.iter().map(|(prompt, text)| (*prompt, text.as_str())).collect();
+    let judged = model.judge(&texts)?;
+    let mut counts = vec![(0, 0); names.len()];
+    for ((rating, share), two) in decided.iter().zip(judged.chunks(2)) {
+        if two[0].reward == two[1].reward {
+            continue;
+        }
+        let count = &mut counts[names[rating.rater.as_str()]];
+        count.0 += usize::from((two[0].reward > two[1].reward) == (*share > 0.5));
+        count.1 += 1;
     }
-    let mean = |of: fn(&Estimate) -> f64| {
-        let parts = sources.iter().map(|source| source.judgements as f64 * of(&source.value));
-        parts.sum::<f64>() / judgements as f64
-    };
-    let value = Estimate { mean: mean(|e| e.mean), low: mean(|e| e.low), high: mean(|e| e.high) };
-    Reliability { value, judgements }
+    for (rater, (agreed, all)) in counts.into_iter().enumerate() {
+        if let Some(share) = wilson(agreed, all) {
+            let known = |share: f64| (share - CHANCE) / (1.0 - CHANCE);
+            let Estimate { mean, low, high } = share;
+            let value = Estimate { mean: known(mean), low: known(low), high: known(high) };
+            evidence.add(rater, Reliability { value, judgements: all });
+        }
+    }
+    Ok(())
 }
 
 fn table(report: &RaterWeights, reliabilities: &[Reliability], output: &Path) -> String {
