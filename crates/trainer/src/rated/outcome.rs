@@ -1,5 +1,7 @@
 //! The end of a run on ratings: what the held-out ones say before and after, result.json, the policy.
 
+use std::path::Path;
+
 use anyhow::Result;
 use kudos_core::rollout::{Coins, Generation, Rollout};
 use kudos_schema::{Estimate, RunResult};
@@ -71,29 +73,33 @@ pub(super) fn write(
     };
     let curve = Series { name: name.to_owned(), points: series(&rows, name) };
     write_file(&folder.join("curve.svg"), curve_svg(name, &[curve]).as_bytes())?;
+    output::result(&in_words(&result, (recipe, context), folder));
+    Ok(())
+}
+
+fn in_words(result: &RunResult, (recipe, context): (&Recipe, usize), folder: &Path) -> String {
     let show = |e: Estimate| format!("{:.4} [{:.4}, {:.4}]", e.mean, e.low, e.high);
-    let kl_text = kl_nats.map_or_else(
-        || {
-            let longest = recipe.sampling.max_completion_length;
-            format!(
-                "not measured, since behind no held-out prompt do sampling.max_completion_length = {longest} \
-                 tokens fit into the context of {context}"
-            )
-        },
-        |kl_nats| format!("{kl_nats:.2} nats a completion"),
-    );
-    output::result(&format!(
-        "{}, n = {}\nbefore {}, after {}, difference {}\nKL from the start: {kl_text}; \
-         {} steps, {seconds:.0} s on {device}\nthe policy is in {}/model",
+    let longest = recipe.sampling.max_completion_length;
+    let kl = match result.kl_nats {
+        Some(kl_nats) => format!("{kl_nats:.2} nats a completion"),
+        None => format!(
+            "not measured, since behind no held-out prompt do sampling.max_completion_length = {longest} \
+             tokens fit into the context of {context}"
+        ),
+    };
+    format!(
+        "{}, n = {}\nbefore {}, after {}, difference {}\nKL from the start: {kl}; \
+         {} steps, {:.0} s on {}\nthe policy is in {}/model",
         result.metric,
         result.n,
-        show(before),
-        show(after),
-        show(difference),
+        show(result.before),
+        show(result.after),
+        show(result.difference),
         result.steps,
+        result.seconds,
+        result.device,
         folder.display(),
-    ));
-    Ok(())
+    )
 }
 
 /// How far the new policy is from the old one in what it writes to held-out prompts; none where nothing
