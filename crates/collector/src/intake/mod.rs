@@ -2,7 +2,6 @@
 
 pub(crate) mod check;
 pub(crate) mod facts;
-mod masked;
 
 use std::collections::BTreeMap;
 
@@ -102,7 +101,12 @@ async fn judge(state: &State, text: &str, now_ms: i64) -> Result<Judged, Problem
             return Ok(Judged::Unfit { id: rating.id, refused });
         }
     }
-    let mut rating = masked::masked(rating);
+    let mut rating = rating.without_personal_data();
+    if let Err(error) = rating.validate() {
+        // What it grew to would be refused by whoever reads an export.
+        let refused = Refused::new("value", format!("once personal data is masked, {error}"));
+        return Ok(Judged::Unfit { id: rating.id, refused });
+    }
     if rating.query.is_some() && !ticket::is_genuine(&state.seal, &rating) {
         // It counts as a rating that nobody asked for: estimates may rest on queries.
         rating.query = None;

@@ -11,6 +11,7 @@ laws! {
     what_cannot_be_of_the_policy_is_refused_with_a_reason;
     a_retired_policy_is_still_rated_and_an_unknown_one_is_not;
     personal_data_is_masked_before_it_is_stored;
+    what_masks_make_too_long_is_refused;
     the_rater_is_stored_under_a_pseudonym;
     the_time_of_receipt_is_not_the_senders;
     two_collectors_share_a_database;
@@ -87,6 +88,14 @@ async fn a_retired_policy_is_still_rated_and_an_unknown_one_is_not(stand: &Stand
     let receipt = stand.post(&[rating(&stranger), pair(&stand.policy, &stranger, "left")]).await;
     assert_eq!(statuses(&receipt), ["refused"; 2]);
     assert!(receipt[0]["reason"].as_str().unwrap().contains("never published"), "{receipt:?}");
+}
+
+async fn what_masks_make_too_long_is_refused(stand: &Stand) {
+    let mut long = rating(&stand.policy);
+    long["remark"] = json!("a@b.c ".repeat(5000));
+    let receipt = stand.post(&[long]).await;
+    assert_eq!(statuses(&receipt), ["refused"]);
+    assert!(receipt[0]["reason"].as_str().unwrap().contains("masked, remark has 45000"));
 }
 
 async fn personal_data_is_masked_before_it_is_stored(stand: &Stand) {
