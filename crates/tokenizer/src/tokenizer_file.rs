@@ -58,14 +58,38 @@ impl TokenizerFile {
             let list = if is_special { &mut specials } else { &mut added };
             list.push((name.to_owned(), id));
             bytes.resize(bytes.len().max(id as usize + 1), Vec::new());
-            bytes[id as usize] = if is_special { Vec::new() } else { name.as_bytes().to_vec() };
+            if !is_special {
+                bytes[id as usize] = name.as_bytes().to_vec();
+            }
         }
+        specials.iter().for_each(|(_, id)| bytes[*id as usize].clear());
         for list in [&mut specials, &mut added] {
             list.sort_by_key(|(name, id)| (Reverse(name.len()), *id));
         }
         // What a user writes never becomes a special token.
         bpe.whole.retain(|_, id| specials.iter().all(|(_, special)| special != id));
-        Ok(Self { words, bpe, bytes, specials, added })
+        let file = Self { words, bpe, bytes, specials, added };
+        match file.ambiguous() {
+            None => Ok(file),
+            Some(id) => Err(malformed(&format!("the token number {id} is that of two tokens"))),
+        }
+    }
+
+    /// The first token that stands for a text which it does not write. With one, a text would not come
+    /// back from its tokens, or could hold a special token.
+    fn ambiguous(&self) -> Option<u32> {
+        let written = |id: u32| self.bytes[id as usize].as_slice();
+        let joins = |left: u32, right: u32, both: u32| {
+            written(both).strip_prefix(written(left)) == Some(written(right))
+        };
+        let bytes = (0..=255_u8).zip(self.bpe.bytes).filter(|(byte, id)| written(*id) != [*byte]);
+        let merges =
+            self.bpe.merges.iter().map(|((left, right), (_, both))| (*left, *right, *both));
+        let merges = merges.filter(|(left, right, both)| !joins(*left, *right, *both));
+        let whole = self.bpe.whole.iter().filter(|(word, id)| written(**id) != word.as_slice());
+        let added = self.added.iter().filter(|(name, id)| written(*id) != name.as_bytes());
+        let ids = bytes.map(|(_, id)| id).chain(merges.map(|(_, _, both)| both));
+        ids.chain(whole.map(|(_, id)| *id)).chain(added.map(|(_, id)| *id)).min()
     }
 
     /// Id of the token that is beside the vocabulary, or spelled in it, as `name`.
@@ -266,6 +290,10 @@ mod tests {
             ("/added_tokens/0/content", json!(""), "nameless"),
             ("/added_tokens/0", json!({"id": 0, "content": "x", "lstrip": true}), "added token"),
             ("/model/vocab", json!({"a": 0}), "byte-level"),
+            ("/model/vocab/a", json!(8), "two tokens"),
+            ("/added_tokens/0/id", json!(8), "two tokens"),
+            ("/added_tokens/0", json!({"id": 8, "content": "x"}), "two tokens"),
+            ("/model/merges", json!([["a", ""]]), "no token"),
         ] {
             let mut file = base();
             *file.pointer_mut(part).unwrap() = value;
