@@ -3,6 +3,7 @@
 
 mod architecture;
 mod conformance;
+mod corpus;
 mod generation;
 mod golden_encoder;
 mod golden_gguf;

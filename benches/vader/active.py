@@ -3,13 +3,15 @@
     python active.py FOLDER SOURCE ENCODER TRAINER OUT [SEEDS]
 
 A pool of pairs of sentences is there to be asked about. What a person says of a pair is replayed: one of the
-twenty ratings of each sentence, drawn anew until they differ. Both arms begin with the same random labels; then one asks about pairs drawn
-uniformly, the other about pairs drawn from the tenth on which the members of the ensemble disagree most (the
-collector's rule for prompts). After each round a fresh ensemble (`trainer reward`, members of active.toml)
-judges held-out sentences; printed is Pearson's r with their mean ratings over all raters.
+twenty ratings of each sentence, drawn anew until they differ. All arms begin with the same random labels; then `random`
+asks about pairs drawn uniformly, `scores` about pairs drawn from the tenth whose difference of scores the members of
+the ensemble disagree about most, and `answers` from the tenth whose answer would tell most about the members: the entropy
+of the mean probability less the mean entropy (Houlsby et al. 2011). After each round a fresh ensemble (`trainer
+reward` with active.toml) judges held-out sentences; printed is Pearson's r with their mean ratings over all raters.
 """
 
 import json
+import math
 import random
 import statistics
 import subprocess
@@ -66,7 +68,7 @@ class Arm:
         out.mkdir(parents=True, exist_ok=True)
 
     def judge(self, labels, texts, seed):
-        """Each member's opinion of each text after learning from labels."""
+        """Each member's score of each text after learning from labels, in nats."""
         rows = [{"prompt": "", "chosen": chosen, "rejected": rejected} for chosen, rejected in labels]
         data, judged = self.out / f"{len(labels)}.jsonl", self.out / "texts.jsonl"
         data.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -77,7 +79,15 @@ class Arm:
         lines = run(self.trainer, "judge", "--reward", folder / "model", "--dataset", judged, "--device", "flex")
         rows = [json.loads(line) for line in lines.splitlines()]
         by_line = {int(row["id"].rsplit(":", 1)[1]): row["members"] for row in rows}
-        return [by_line[line + 1] for line in range(len(texts))]
+        scale = json.loads((folder / "model" / "reward.json").read_text())["scale"]["deviation"]
+        return [[scale * score for score in by_line[line + 1]] for line in range(len(texts))]
+
+
+def information(differences):
+    """What an answer would tell about the members, in nats."""
+    chances = [1 / (1 + math.exp(-one)) for one in differences]
+    entropy = lambda p: -sum(part * math.log(part) for part in (p, 1 - p) if part > 0)
+    return entropy(sum(chances) / len(chances)) - sum(map(entropy, chances)) / len(chances)
 
 
 def replay(arm, chosen_by, sentences, seed):
@@ -101,9 +111,11 @@ def replay(arm, chosen_by, sentences, seed):
         if place + 1 == len(ROUNDS):
             return curve
         candidates = left
-        if chosen_by == "active":
+        if chosen_by != "random":
             opinions = members[HELD_OUT:]
-            apart = lambda pair: statistics.pstdev(a - b for a, b in zip(opinions[pair[0]], opinions[pair[1]]))
+            differences = lambda pair: [a - b for a, b in zip(opinions[pair[0]], opinions[pair[1]])]
+            worth = {"scores": statistics.pstdev, "answers": information}[chosen_by]
+            apart = lambda pair: worth(differences(pair))
             # A tenth, or as many as this round asks about.
             most = max(len(left) // TENTH, ROUNDS[place + 1] - count)
             candidates = sorted(left, key=apart, reverse=True)[:most]
@@ -118,7 +130,7 @@ def main(folder, source, encoder, trainer, out, seeds=3):
     sentences = rated(folder, source)
     print("labels", *ROUNDS, sep="\t", flush=True)
     for seed in range(1, int(seeds) + 1):
-        for chosen_by in ("random", "active"):
+        for chosen_by in ("random", "scores", "answers"):
             arm = Arm(trainer, encoder, Path(out) / f"{seed}-{chosen_by}")
             curve = replay(arm, chosen_by, list(sentences), seed)
             print(f"{seed} {chosen_by}", *(f"{r:.4f}" for r in curve), sep="\t", flush=True)

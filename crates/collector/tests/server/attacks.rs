@@ -15,6 +15,7 @@ use crate::stand::{Answer, Stand, laws, statuses};
 laws! {
     bodies_that_are_too_long_or_too_deep_are_refused;
     ten_thousand_mutations_of_a_rating_are_stored_whole_or_refused with plenty;
+    what_a_fuzzer_kept_is_answered with plenty;
     sql_and_html_in_every_text_are_kept_as_texts;
     no_path_leads_out_of_the_page;
     guessed_tokens_open_nothing_and_a_good_one_still_does;
@@ -137,6 +138,24 @@ async fn ten_thousand_mutations_of_a_rating_are_stored_whole_or_refused(stand: &
         let rating: kudos_schema::Rating = serde_json::from_value(rating).unwrap();
         rating.validate().unwrap();
     }
+}
+
+/// fuzz/corpus/rating; tests/corpus.rs looks at the same files without a collector.
+async fn what_a_fuzzer_kept_is_answered(stand: &Stand) {
+    let files = std::fs::read_dir("../../fuzz/corpus/rating").unwrap();
+    let (mut lists, mut others) = (0, 0);
+    for file in files {
+        let path = file.unwrap().path();
+        let request = Request::post("/v1/ratings").header("content-type", "application/json");
+        let body = Body::from(std::fs::read(&path).unwrap());
+        let status = stand.send(request.body(body).unwrap()).await.status.as_u16();
+        match status {
+            200 => lists += 1,
+            400 => others += 1,
+            _ => panic!("{}: {status}", path.display()),
+        }
+    }
+    assert!(lists > 0 && others > 0, "{lists} lists, {others} others");
 }
 
 async fn sql_and_html_in_every_text_are_kept_as_texts(stand: &Stand) {
