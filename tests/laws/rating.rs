@@ -81,7 +81,7 @@ fn what_it_says_has_a_value(rating: &Rating) {
 
 fn exported_rows_are_lines_of_json(rating: &Rating) {
     for shape in ExportShape::ALL {
-        for row in export_rows(rating, shape) {
+        for row in export_rows(rating, shape, None) {
             assert!(!row.contains(['\n', '\r']), "{row}");
             let row: serde_json::Value = serde_json::from_str(&row).expect("a row is JSON");
             assert!(row.is_object());

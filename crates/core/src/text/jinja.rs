@@ -23,6 +23,9 @@ const PAD: char = '\u{2003}';
 const MARK: [char; 2] = ['\u{E000}', '\u{E001}'];
 /// What the marks of a rendering end with: nothing, or what templates look for inside a message.
 const TAILS: [&str; 2] = ["", "\n\n</think> tail"];
+/// Instructions of one rendering: no chat template needs a hundredth of them, and one that never ends is
+/// damage or malice.
+const FUEL: u64 = 200_000;
 /// The longest order that is tried.
 const LONGEST: usize = 4;
 
@@ -164,6 +167,7 @@ fn orders() -> Vec<Vec<(&'static str, Place)>> {
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_fuel(Some(FUEL));
     environment.set_syntax(syntax.expect("the standard delimiters are valid"));
     environment.set_unknown_method_callback(unknown_method_callback);
     environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
@@ -225,6 +229,11 @@ mod tests {
             (each("'nothing'"), "no message is written"),
             (each("raise_exception('never')"), "never"),
             ("{% if".to_owned(), "correct chat_template"),
+            (
+                "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+                    .into(),
+                "fuel",
+            ),
         ] {
             let message = of(&source).unwrap_err();
             assert!(message.contains(words), "{message}");

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::{CheckpointError, StoredAs};
 use crate::model::{FeedForwardKind, NormKind, Positions, RotaryPairing, TransformerConfig};
 
+/// No size is larger; a larger number is damage or malice.
+const MOST: u64 = 1 << 24;
+
 /// Token ids that `config.json` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpecialTokens {
@@ -111,7 +114,7 @@ fn gpt2_config(json: &Value) -> Result<TransformerConfig, CheckpointError> {
         n_heads,
         n_kv_heads: n_heads,
         d_head: d_model.checked_div(n_heads).unwrap_or(0),
-        d_ff: json["n_inner"].as_u64().map_or(4 * d_model, |inner| inner as usize),
+        d_ff: optional(json, "n_inner")?.unwrap_or(4 * d_model),
         norm_epsilon: json["layer_norm_epsilon"].as_f64().unwrap_or(1e-5),
         tied_head: json["tie_word_embeddings"].as_bool().unwrap_or(true),
         dropout: json["resid_pdrop"].as_f64().unwrap_or(0.0),
@@ -132,11 +135,10 @@ fn llama_config(json: &Value) -> Result<TransformerConfig, CheckpointError> {
     let vocab_size = size(json, "vocab_size")?;
     let context_length = size(json, "max_position_embeddings")?;
     let n_layers = size(json, "num_hidden_layers")?;
-    let optional = |field: &str| json[field].as_u64().map(|value| value as usize);
     Ok(TransformerConfig {
         n_heads,
-        n_kv_heads: optional("num_key_value_heads").unwrap_or(n_heads),
-        d_head: optional("head_dim").unwrap_or(d_model.checked_div(n_heads).unwrap_or(0)),
+        n_kv_heads: optional(json, "num_key_value_heads")?.unwrap_or(n_heads),
+        d_head: optional(json, "head_dim")?.unwrap_or(d_model.checked_div(n_heads).unwrap_or(0)),
         d_ff: size(json, "intermediate_size")?,
         norm_epsilon: json["rms_norm_eps"].as_f64().unwrap_or(1e-6),
         positions: Positions::Rotary { theta, pairing: RotaryPairing::HalfSplit },
@@ -149,7 +151,15 @@ fn llama_config(json: &Value) -> Result<TransformerConfig, CheckpointError> {
 }
 
 pub(super) fn size(json: &Value, field: &'static str) -> Result<usize, CheckpointError> {
-    json[field].as_u64().map(|value| value as usize).ok_or(CheckpointError::Field(field))
+    optional(json, field)?.ok_or(CheckpointError::Field(field))
+}
+
+/// A size that the family derives from others where it is not given.
+fn optional(json: &Value, field: &'static str) -> Result<Option<usize>, CheckpointError> {
+    match json[field].as_u64() {
+        Some(value) if value > MOST => Err(CheckpointError::Field(field)),
+        value => Ok(value.map(|value| value as usize)),
+    }
 }
 
 pub(super) fn only(
@@ -199,6 +209,8 @@ mod tests {
         check(r#"{"model_type":"bert"}"#, "bert");
         check(r#"{"model_type":"gpt2"}"#, "n_embd");
         check(r#"{"model_type":"gpt2","activation_function":"relu"}"#, "relu");
+        check(r#"{"model_type":"gpt2","n_embd":4611686018427387904}"#, "n_embd");
+        check(r#"{"model_type":"llama","hidden_size":18446744073709551615}"#, "hidden_size");
         check(r#"{"model_type":"llama","rope_scaling":{"rope_type":"llama3"}}"#, "llama3");
     }
 }
