@@ -1,3 +1,5 @@
+//! Weights of raters from what a collector keeps: a spammer, somebody contrary, and honest ones.
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

@@ -15,6 +15,9 @@ use crate::session::Examples;
 /// A fall of the chosen completions that is worth a word, in nats each.
 const FALL_NATS: f64 = 1.0;
 
+/// Share of a batch's pairs the right way round, above which there is little left to learn.
+const LEARNED: f64 = 0.9;
+
 /// Two completions of a prompt.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Preferred {
@@ -40,13 +43,15 @@ impl Pairs {
 
     /// Says so when the loss is earned by making everything unlikely.
     fn advice(&self, report: &PreferenceReport) -> Option<String> {
-        let falls = report.accuracy == 1.0 && report.gain_chosen < -FALL_NATS;
+        let falls = report.accuracy > LEARNED && report.gain_chosen < -FALL_NATS;
         falls.then(|| {
             format!(
-                "every pair is the right way round, yet the chosen are {:.1} nats less likely than at the \
-                 start (logps/chosen): feedback.preference.rpo_alpha above its {} keeps them likely, and so \
-                 does a lower learning_rate",
-                -report.gain_chosen, self.preference.rpo_alpha
+                "{:.0} % of the pairs are the right way round, yet the chosen are {:.1} nats less likely than \
+                 at the start (logps/chosen): feedback.preference.rpo_alpha above its {} keeps them likely, and \
+                 so does a lower learning_rate",
+                100.0 * report.accuracy,
+                -report.gain_chosen,
+                self.preference.rpo_alpha
             )
         })
     }
