@@ -1,15 +1,16 @@
 //! A run as a TOML file: every choice with its default, nothing unknown accepted.
 
+mod feedback;
+mod optimizer;
+
+pub use feedback::{FeedbackRecipe, TrunkUse};
+pub use optimizer::{OptimizerRecipe, Precision};
+
 use std::path::PathBuf;
 
-use burn::tensor::DType;
-use kudos_core::learn::Activations;
 use kudos_core::model::TransformerConfig;
 use kudos_core::model::hugging_face::StoredAs;
-use kudos_core::objective::{
-    Aggregation, Baseline, Importance, KlPlacement, PolicyGradient, Preference, RewardFit, Unpaired,
-};
-use kudos_core::optim::{AdamWConfig, Decay};
+use kudos_core::objective::{Aggregation, Baseline, KlPlacement, PolicyGradient};
 use kudos_schema::Sampling;
 use serde::{Deserialize, Serialize};
 
@@ -82,38 +83,6 @@ impl Stage {
     }
 }
 
-/// What people said, and how it is learned from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FeedbackRecipe {
-    /// Ratings, as `feedback import` and `feedback pull` keep them.
-    pub ratings: Vec<PathBuf>,
-    /// How much each rater counts, as `feedback raters` writes it; without it all count the same.
-    pub raters: Option<PathBuf>,
-    /// How completions of another policy are weighed in `off-policy`.
-    pub importance: Importance,
-    /// The loss of `dpo`.
-    pub preference: Preference,
-    /// The loss of `kto`.
-    pub kto: Unpaired,
-    /// The loss of `reward`.
-    pub reward: RewardFit,
-    /// What of a reward model learns.
-    pub trunk: TrunkUse,
-    /// Models of `reward`, each from verdicts drawn anew: what they disagree about is uncertain.
-    pub members: usize,
-}
-
-/// What of a reward model learns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TrunkUse {
-    /// The trunk and the head.
-    Tuned,
-    /// The head alone: the trunk reads each text once, so that steps cost nothing and members share it.
-    Frozen,
-}
-
 /// Where items come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -165,49 +134,6 @@ pub struct Architecture {
     pub d_ff: usize,
     /// Dropout while training.
     pub dropout: f64,
-}
-
-/// How weights move.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct OptimizerRecipe {
-    /// Peak learning rate.
-    pub learning_rate: f64,
-    /// Steps of a straight line from zero to the peak.
-    pub warmup_steps: usize,
-    /// What follows the warm-up.
-    pub decay: Decay,
-    /// Gradients are scaled down to this global norm.
-    pub max_grad_norm: f64,
-    /// The constants of AdamW.
-    pub adamw: AdamWConfig,
-    /// Number type of the forward and backward pass; the weights themselves stay f32.
-    pub precision: Precision,
-    /// Whether cheap activations are kept or computed again.
-    pub activations: Activations,
-}
-
-/// Number type of the forward and backward pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// 32 bits.
-    F32,
-    /// 16 bits with 5 bits of exponent.
-    F16,
-    /// 16 bits with 8 bits of exponent.
-    Bf16,
-}
-
-impl Precision {
-    /// As the tensor library calls it.
-    pub fn dtype(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::F16 => DType::F16,
-            Self::Bf16 => DType::BF16,
-        }
-    }
 }
 
 /// One reward and its share.
@@ -299,21 +225,6 @@ impl Default for DataRecipe {
     }
 }
 
-impl Default for FeedbackRecipe {
-    fn default() -> Self {
-        Self {
-            ratings: Vec::new(),
-            raters: None,
-            importance: Importance::default(),
-            preference: Preference::default(),
-            kto: Unpaired::default(),
-            reward: RewardFit::default(),
-            trunk: TrunkUse::Tuned,
-            members: 1,
-        }
-    }
-}
-
 impl Default for BatchRecipe {
     fn default() -> Self {
         Self {
@@ -337,20 +248,6 @@ impl Default for Architecture {
             n_kv_heads: 6,
             d_ff: 480,
             dropout: 0.0,
-        }
-    }
-}
-
-impl Default for OptimizerRecipe {
-    fn default() -> Self {
-        Self {
-            learning_rate: 1e-3,
-            warmup_steps: 10,
-            decay: Decay::Constant,
-            max_grad_norm: 1.0,
-            adamw: AdamWConfig::default(),
-            precision: Precision::F32,
-            activations: Activations::Keep,
         }
     }
 }

@@ -1,0 +1,185 @@
+//! From what was typed to a run that can only be right.
+
+mod reading;
+mod rules;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use burn::tensor::Device;
+use kudos_core::reward::{Mix, Reward, RewardSpec, reward};
+
+use crate::args::RunArgs;
+use crate::device::Selected;
+use crate::interrupt::Interrupt;
+use crate::recipe::{Recipe, RewardRecipe, Stage};
+use crate::reward_model::RewardModel;
+use crate::store::RECIPE;
+use crate::usage::usage;
+use reading::{apply, parse, read};
+use rules::validate;
+
+/// The recipe of the main job.
+const DEFAULT_RECIPE: &str = include_str!("../../../../recipes/triples.toml");
+
+/// The reward that is a model of its own.
+const LEARNED: &str = "learned";
+
+/// A validated run.
+#[derive(Debug)]
+pub struct Plan {
+    /// Every choice, resolved.
+    pub recipe: Recipe,
+    /// Where everything is written.
+    pub output_dir: PathBuf,
+    /// Continue what is there.
+    pub resume: bool,
+    /// Set by Ctrl-C.
+    pub interrupt: Interrupt,
+}
+
+impl Plan {
+    /// Reads the recipe, applies the flags and checks everything that can be checked before work.
+    ///
+    /// # Errors
+    /// Usage errors that name the field and the remedy.
+    pub fn new(args: &RunArgs, stage: Option<Stage>, interrupt: Interrupt) -> Result<Self> {
+        let stored = args.output_dir.as_ref().map(|folder| folder.join(RECIPE));
+        let mut recipe = match (&args.config, stored) {
+            (Some(path), _) => read(path)?,
+            (None, Some(path)) if args.resume && path.is_file() => read(&path)?,
+            (None, _) if stage.is_none() => parse(DEFAULT_RECIPE, "the built-in recipe")?,
+            (None, _) => Recipe::of(stage.unwrap_or_default()),
+        };
+        if let (Some(stage), Some(path)) = (stage, &args.config)
+            && recipe.stage != stage
+        {
+            return Err(usage(
+                format!(
+                    "{} is a recipe for {:?}: call that verb, or give another --config",
+                    path.display(),
+                    recipe.stage
+                )
+                .to_lowercase(),
+            ));
+        }
+        apply(&mut recipe, &args.overrides);
+        validate(&recipe)?;
+        let output_dir = args.output_dir.clone().unwrap_or_else(|| default_output(&recipe, args));
+        Ok(Self { recipe, output_dir, resume: args.resume, interrupt })
+    }
+
+    /// Checks what depends on the device.
+    ///
+    /// # Errors
+    /// If the device lacks the recipe's number type.
+    pub fn fits(&self, selected: &Selected) -> Result<()> {
+        let dtype = self.recipe.optimizer.precision.dtype();
+        if selected.device.supports_dtype(dtype) {
+            return Ok(());
+        }
+        let name = dtype.name();
+        let device = &selected.name;
+        Err(usage(format!("optimizer.precision is {name}, which {device} lacks: take f32")))
+    }
+
+    /// The recipe as resolved, in TOML.
+    pub fn recipe_text(&self) -> String {
+        toml::to_string_pretty(&self.recipe).expect("a recipe prints as TOML")
+    }
+
+    /// The rewards of the recipe, learned ones on `device`.
+    ///
+    /// # Errors
+    /// If one is unknown or lacks its setting.
+    pub fn rewards(&self, device: &Device) -> Result<Mix> {
+        mix(&self.recipe, device)
+    }
+}
+
+/// `runs/TASK-SEED`, or the first free number after it.
+fn default_output(recipe: &Recipe, args: &RunArgs) -> PathBuf {
+    let name = recipe.data.tasks.first().map_or("dataset", String::as_str);
+    let stage = if recipe.stage == Stage::Reinforce { name } else { recipe.stage.name() };
+    let base = format!("runs/{stage}-{}", recipe.seed);
+    let first = PathBuf::from(&base);
+    if args.resume || !first.exists() {
+        return first;
+    }
+    let numbered = (2..).map(|number| PathBuf::from(format!("{base}-{number}")));
+    numbered.into_iter().find(|path| !path.exists()).expect("some number is free")
+}
+
+fn mix(recipe: &Recipe, device: &Device) -> Result<Mix> {
+    let parts = recipe.reward.iter().map(|part| Ok((one_reward(part, device)?, part.weight)));
+    Mix::new(parts.collect::<Result<_>>()?).map_err(|error| usage(format!("reward: {error}")))
+}
+
+fn one_reward(part: &RewardRecipe, device: &Device) -> Result<Box<dyn Reward>> {
+    match (&part.model, part.kind == LEARNED) {
+        (Some(model), true) => Ok(Box::new(RewardModel::read(model, device)?)),
+        (None, true) => Err(usage(
+            "reward: `learned` lacks its model: give the folder model/ of a `trainer reward` run",
+        )),
+        (Some(_), false) => Err(usage(format!("reward: `{}` takes no model", part.kind))),
+        (None, false) => {
+            let (pattern, target) = (part.pattern.as_deref(), part.target);
+            let spec = RewardSpec { kind: &part.kind, pattern, target };
+            reward(&spec).map_err(|error| usage(format!("reward: {error}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kudos_core::objective::Baseline;
+
+    #[test]
+    fn an_unknown_field_is_named_with_the_nearest_known_one() {
+        let error = parse("[optimizer]\nlearning_rat = 1.0\n", "my.toml").unwrap_err().to_string();
+        assert!(error.starts_with("my.toml, line 2"), "{error}");
+        assert!(error.contains("`learning_rat`"), "{error}");
+        assert!(error.ends_with("did you mean `learning_rate`?"), "{error}");
+    }
+
+    #[test]
+    fn the_built_in_recipe_is_valid_and_survives_printing() {
+        let recipe = parse(DEFAULT_RECIPE, "built-in").unwrap();
+        validate(&recipe).unwrap();
+        let printed = toml::to_string_pretty(&recipe).unwrap();
+        assert_eq!(parse(&printed, "printed").unwrap(), recipe);
+    }
+
+    #[test]
+    fn a_recipe_lies_on_top_of_what_its_verb_does_without_one() {
+        let text = "stage = 'off_policy'\nsteps = 7\n[objective]\ntemperature = 0.5\n\
+                    kl_coefficient = { adaptive = { initial = 0.1, target = 1.0, horizon = 9.0 } }\n";
+        let recipe = parse(text, "my.toml").unwrap();
+        let defaults = Recipe::of(Stage::OffPolicy);
+        assert_eq!((recipe.steps, recipe.objective.temperature), (7, 0.5));
+        assert_eq!(recipe.optimizer, defaults.optimizer);
+        assert_eq!(recipe.objective.aggregation, defaults.objective.aggregation);
+        assert_eq!(recipe.objective.baseline, Baseline::None);
+        let plain = parse("stage = 'sft'\n", "my.toml").unwrap();
+        assert_eq!(plain, Recipe { stage: Stage::Sft, ..Recipe::default() });
+    }
+
+    #[test]
+    fn contradictions_are_refused_with_a_remedy() {
+        let check = |change: fn(&mut Recipe), expected: &str| {
+            let mut recipe = parse(DEFAULT_RECIPE, "built-in").unwrap();
+            change(&mut recipe);
+            let error = validate(&recipe).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+            assert_eq!(crate::usage::exit_code(&error), 2);
+        };
+        check(|recipe| recipe.reward.clear(), "[[reward]]");
+        check(|recipe| recipe.reward[0].kind = "triple_f2".to_owned(), "triple_f1");
+        check(|recipe| recipe.batch.num_generations = 1, "num_generations");
+        check(|recipe| recipe.sampling.temperature = 0.0, "temperature");
+        check(|recipe| recipe.data.dataset = Some("x.jsonl".into()), "keep one");
+        check(|recipe| recipe.optimizer.learning_rate = f64::NAN, "learning_rate");
+        check(|recipe| recipe.watch.keep = 0, "watch.keep");
+    }
+}
