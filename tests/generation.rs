@@ -1,9 +1,12 @@
 //! Laws of decoding, on random models of both families.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use kudos_core::learn::log_probs;
 use kudos_core::model::{
-    Cache, PaddingSide, Tokens, Transformer, TransformerConfig, initialize, parameters,
+    Cache, HostNumbers, PaddingSide, Positions, RotaryPairing, Tokens, Transformer,
+    TransformerConfig, initialize, parameters,
 };
 use kudos_core::rollout::{
     Coins, Generation, Rollout, StopTokens, distribution, draw, generate,
@@ -112,6 +115,47 @@ fn the_same_coins_draw_the_same_tokens() {
             );
         }
     }
+}
+
+/// A copy instead of a view, which any layout of the device allows.
+#[derive(Debug)]
+struct Copied(Vec<f32>);
+
+impl HostNumbers for Copied {
+    fn numbers(&self) -> &[f32] {
+        &self.0
+    }
+}
+
+fn copied(tensor: Tensor<2>) -> Option<Arc<dyn HostNumbers>> {
+    Some(Arc::new(Copied(tensor.into_data().try_to_vec().unwrap())))
+}
+
+#[test]
+fn one_sequence_on_plain_slices_is_written_as_on_the_device() {
+    let [grouped, gpt2] = configs();
+    let Positions::Rotary { theta, .. } = grouped.positions else { panic!("Llama turns") };
+    let positions = Positions::Rotary { theta, pairing: RotaryPairing::Interleaved };
+    let interleaved = TransformerConfig { positions, ..grouped.clone() };
+    let untied = TransformerConfig { tied_head: false, ..grouped.clone() };
+    for config in [grouped, interleaved, untied, gpt2] {
+        let model = model(&config, &Device::flex());
+        for prompt in prompts() {
+            let sampling = Sampling { max_completion_length: 30, ..Sampling::default() };
+            let device = run(&model, std::slice::from_ref(&prompt), &sampling, 0);
+            let host = run(&model.clone().with_host_memory(copied), &[prompt], &sampling, 0);
+            assert_eq!(host.completions, device.completions);
+            assert_close(&host.logprobs_full, &device.logprobs_full, 1e-4);
+        }
+    }
+}
+
+#[test]
+fn where_memory_is_not_shown_the_device_computes() {
+    let model = model(&configs()[0], &Device::flex());
+    let sampling = &settings()[0];
+    let hidden = run(&model.clone().with_host_memory(|_| None), &prompts()[..1], sampling, 0);
+    assert_eq!(hidden, run(&model, &prompts()[..1], sampling, 0));
 }
 
 #[test]

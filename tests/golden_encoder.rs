@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
+use kudos_core::likeness::{Matched, greedy_match};
 use kudos_core::model::hugging_face::StoredAs;
 use kudos_core::optim::Gradients;
 use kudos_core::sentence_encoder::{EncoderFiles, SentenceEncoder};
@@ -16,6 +17,8 @@ struct Row {
     features: Vec<f32>,
     embedding: Vec<f32>,
     gradient_norm: f32,
+    /// Precision, recall and F1 against every text.
+    matched: Vec<[f32; 3]>,
 }
 
 fn files() -> EncoderFiles {
@@ -63,6 +66,35 @@ fn a_text_has_the_tokens_of_the_reference() {
 fn features_and_embeddings_are_those_of_the_reference_whatever_the_padding() {
     let (features, embeddings) = worst(&files().load(&Device::flex()).unwrap());
     assert!(features < 2e-6 && embeddings < 1e-6, "{features} {embeddings}");
+}
+
+#[test]
+fn tokens_are_matched_as_bert_score_does() {
+    let encoder = files().load(&Device::flex()).unwrap();
+    let rows = rows();
+    let texts: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
+    let vectors = block_on(encoder.token_vectors(&texts)).unwrap();
+    for (row, own) in rows.iter().zip(&vectors) {
+        for (other, theirs) in vectors.iter().zip(&row.matched) {
+            let Matched { precision, recall, f1 } = greedy_match(own, other);
+            for (ours, theirs) in [precision, recall, f1].iter().zip(theirs) {
+                assert!((ours - theirs).abs() < 2e-6, "{:?}: {ours} {theirs}", row.text);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_texts_embedding_is_that_of_the_batch_wherever_it_stands() {
+    let encoder = files().load(&Device::flex()).unwrap();
+    let texts: Vec<String> = rows().into_iter().map(|row| row.text).collect();
+    let many: Vec<&str> = texts.iter().map(String::as_str).cycle().take(70).collect();
+    let all = block_on(encoder.embeddings(&many)).unwrap();
+    assert_eq!(all.len(), many.len());
+    for (row, ours) in rows().iter().cycle().zip(&all) {
+        let off = row.embedding.iter().zip(ours).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off < 1e-6, "{:?}: {off}", row.text);
+    }
 }
 
 #[test]

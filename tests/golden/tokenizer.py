@@ -66,6 +66,8 @@ def texts():
     rows = (ROOT / "data/dialogue.jsonl").read_text(encoding="utf-8").splitlines()
     yield from ["", " ", "  ", "\n", "a", " a", "  a", "a  ", "a \n b", "a\n\n  b\r\n", "12345 67"]
     yield from ["<|end|> <|pad|>", "the hat", "I'm, you're, we'Ll", "it's 1234.5% \t\t of 東京!!\n\n"]
+    # Letters apart from their marks, which a normalizer puts together.
+    yield from ["e\u0301te\u0301", "A\u030angstro\u0308m \u212b", "\u1100\u1161 \ufb01 \u2126"]
     yield from ("".join(json.loads(row)["turns"]) for row in coins.sample(rows, 12))
     for alphabet in ALPHABETS + ["".join(ALPHABETS)]:
         for _ in range(14):
@@ -80,12 +82,13 @@ def main():
     beside = {"id": len(base["model"]["vocab"]), "content": "the hat", "single_word": False, "lstrip": False}
     beside |= {"rstrip": False, "normalized": False, "special": False}
     files["added token"] = dict(base, added_tokens=base["added_tokens"] + [beside])
+    files["composed"] = dict(base, normalizer={"type": "NFC"})
     golden = {"texts": list(texts()), "cases": []}
     for name, file in files.items():
         tokenizer = Tokenizer.from_str(json.dumps(file))
         tokenizer.encode_special_tokens = True
         cut = tokenizer.pre_tokenizer.pre_tokenize_str
-        changes = {key: file[key] for key in ("pre_tokenizer", "added_tokens") if file[key] != base[key]}
+        changes = {key: file[key] for key in ("pre_tokenizer", "added_tokens", "normalizer") if file[key] != base[key]}
         if file["model"] != base["model"]:
             changes["model"] = {"ignore_merges": True, "n_merges": len(file["model"]["merges"])}
         golden["cases"].append({

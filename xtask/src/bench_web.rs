@@ -49,8 +49,9 @@ fn make_models(workspace: &Workspace) -> Result<PathBuf> {
     let python = prerequisites::python_with(workspace, "python-bench-web", REQUIREMENTS)?;
     let script = workspace.root.join(BENCH).join("models.py");
     run_command(Command::new(python).arg(script).arg(&folder))?;
-    // As `cargo test --workspace` builds it: the same features, so that nothing is compiled twice.
-    run_command(&mut workspace.cargo(&["build", "--workspace", "--bin", "trainer"]))?;
+    // As the tests build it: the same features, so that nothing is compiled twice.
+    let trainer = ["build", "--workspace", "--exclude", "collector", "--bin", "trainer"];
+    run_command(&mut workspace.cargo(&trainer))?;
     for shape in SHAPES {
         let bundle = folder.join(format!("{shape}.kudos"));
         if bundle.exists() {

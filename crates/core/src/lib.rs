@@ -11,6 +11,8 @@ mod first_order;
 pub mod gguf;
 #[cfg(feature = "train")]
 pub mod learn;
+#[cfg(feature = "train")]
+pub mod likeness;
 pub mod model;
 pub mod objective;
 #[cfg(feature = "train")]

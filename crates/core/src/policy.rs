@@ -90,12 +90,25 @@ impl PolicyFiles {
     /// # Errors
     /// If the weights are damaged.
     #[cfg(feature = "train")]
-    pub fn in_safetensors(mut self, stored_as: StoredAs) -> Result<Self, PolicyError> {
-        if is_gguf(&self.weights) {
-            let config = config_from_json(&self.config)?;
-            self.weights = as_safetensors(&config, &self.weights, stored_as)?;
-        }
-        Ok(self)
+    pub fn in_safetensors(self, stored_as: StoredAs) -> Result<Self, PolicyError> {
+        if is_gguf(&self.weights) { self.converted(stored_as) } else { Ok(self) }
+    }
+
+    /// The same policy as Hugging Face keeps it, weights in this number type: what was a GGUF file, or
+    /// of a family that is read as another, becomes a folder of GPT-2 or Llama.
+    ///
+    /// # Errors
+    /// If the weights are damaged, or the tokenizer is unusable.
+    #[cfg(feature = "train")]
+    pub fn converted(self, stored_as: StoredAs) -> Result<Self, PolicyError> {
+        let config = config_from_json(&self.config)?;
+        let tokenizer = Tokenizer::from_json(&self.tokenizer)?;
+        let special = SpecialTokens { pad: tokenizer.pad_id(), end: tokenizer.end_id() };
+        Ok(Self {
+            config: config_to_json(&config, special, stored_as)?,
+            weights: as_safetensors(&config, &self.weights, stored_as)?,
+            ..self
+        })
     }
 
     /// SHA-256 of the weights, in hexadecimal digits.

@@ -6,6 +6,7 @@
 mod bpe;
 mod letters;
 mod merges;
+mod normalizer;
 pub mod stream;
 mod tokenizer;
 mod tokenizer_file;

@@ -1,10 +1,10 @@
 //! Byte-level BPE: text to token ids and back, in the Hugging Face `tokenizer.json` format.
 //!
 //! Every byte is in the vocabulary, so that any text encodes and decodes to itself. Digits stand
-//! alone, words keep their leading space, nothing is normalized. What a user writes never becomes a
+//! alone, words keep their leading space; what we learn ourselves normalizes nothing. What a user writes never becomes a
 //! special token: [`Tokenizer::encode`] turns a literal `<|end|>` into plain bytes, and only a chat
 //! template (`chat.rs`) places specials. Files of other models load too, as long as they are
-//! byte-level and their words (`words.rs`) are known; normalizers and other kinds are left out.
+//! byte-level and their words (`words.rs`) and normalizer (`normalizer.rs`) are known.
 //!
 //! Source: Radford et al. 2019 (GPT-2), `encoder.py`; `tests/golden/tokenizer.py`.
 
@@ -129,7 +129,7 @@ impl Tokenizer {
             match piece {
                 Piece::Special(id) => ids.push(id),
                 Piece::Text(text) => {
-                    for word in self.file.words.cut(text) {
+                    for word in self.file.words.cut(&self.file.normalizer.apply(text)) {
                         self.file.bpe.encode(word.as_bytes(), &mut ids);
                     }
                 }

@@ -5,6 +5,7 @@ mod feedback;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use kudos_core::model::hugging_face::StoredAs;
 use kudos_schema::Sampling;
 
 use crate::bench::Mode;
@@ -57,6 +58,8 @@ pub enum Verb {
     Devices(DevicesArgs),
     /// Pack a policy into one file for the page, or unpack one into a folder
     Export(ExportArgs),
+    /// Turn a GGUF file, a bundle or a folder into a Hugging Face folder
+    Convert(ConvertArgs),
     /// Collect what people said of a policy, and count it
     #[command(subcommand)]
     Feedback(FeedbackVerb),
@@ -260,6 +263,28 @@ pub struct ExportArgs {
     /// A new bundle if it ends in `.kudos`, else a new Hugging Face folder
     #[arg(long, value_name = "PATH")]
     pub output: PathBuf,
+}
+
+/// Settings of `convert`.
+#[derive(Debug, Clone, Args)]
+pub struct ConvertArgs {
+    /// GGUF file, bundle or folder of the policy
+    #[arg(long, value_name = "PATH")]
+    pub model: PathBuf,
+    /// A new folder
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Number type of the weights: f32 or f16
+    #[arg(long, default_value = "f32", value_parser = number_type)]
+    pub dtype: StoredAs,
+}
+
+fn number_type(text: &str) -> Result<StoredAs, String> {
+    match text {
+        "f32" => Ok(StoredAs::F32),
+        "f16" => Ok(StoredAs::F16),
+        _ => Err("give f32 or f16".to_owned()),
+    }
 }
 
 /// Settings of `bench`.

@@ -4,6 +4,7 @@ pub mod args;
 pub mod batches;
 pub mod bench;
 pub mod bootstrap;
+pub mod convert;
 pub mod data;
 pub mod device;
 pub mod devices;
@@ -13,6 +14,7 @@ pub mod export;
 pub mod feedback;
 pub mod interrupt;
 pub mod journal;
+pub mod likeness;
 pub mod open_device;
 pub mod output;
 pub mod parallel;
@@ -58,6 +60,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Some(Verb::Judge(args)) => reward_model::judge(args),
         Some(Verb::Sample(args)) => sample::run(args),
         Some(Verb::Export(args)) => export::run(args),
+        Some(Verb::Convert(args)) => convert::run(args),
         Some(Verb::Feedback(verb)) => feedback::run(verb),
         Some(Verb::Score(args)) => score::print(&args.score),
         Some(Verb::Devices(args)) => open_device::list(args),

@@ -346,3 +346,27 @@ fn a_policy_goes_into_one_file_and_comes_out_the_same() {
     refused("--model short.kudos --output c", "fetch it again");
     assert!(!toy.path("b.kudos").exists() && !toy.path("c").exists());
 }
+
+#[test]
+fn a_gguf_file_becomes_a_folder_of_the_same_policy() {
+    let toy = Toy::new();
+    let stored = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/gguf/llama.gguf");
+    let convert = |model: &str, output: &str, more: &[&str]| {
+        toy.run(&[&["convert", "--model", model, "--output", output], more].concat())
+    };
+    stdout(&convert(stored, "folder", &[]));
+    stdout(&convert("folder", "half", &["--dtype", "f16"]));
+    let sample = |model: &str| {
+        let fixed = ["--temperature", "0", "--max-completion-length", "9", "--device", "flex"];
+        let asked = ["sample", "--model", model, "--prompt", "the", "--json"];
+        let shown = stdout(&toy.run(&[&asked[..], &fixed].concat()));
+        serde_json::from_str::<Value>(shown.lines().next().unwrap()).unwrap()["token_ids"].clone()
+    };
+    assert_eq!(sample("folder"), sample(stored));
+    let bytes =
+        |folder: &str| fs::metadata(toy.path(folder).join("model.safetensors")).unwrap().len();
+    assert!(bytes("half") < bytes("folder") * 6 / 10);
+    let again = convert(stored, "folder", &[]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("remove it first"));
+}

@@ -7,13 +7,12 @@ mod row;
 fn main() {
     #[cfg(target_arch = "wasm32")]
     engine::worker::start(async {
-        kudos_core::model::use_row_product(row::product);
         Ok(engine::worker::Started {
             device: burn::tensor::Device::flex(),
             backend: "flex, wasm with SIMD".to_owned(),
             adapter: None,
             reads: engine::Reads::Cheap,
-            prepare: row::columns_together,
+            prepare: row::prepare,
         })
     });
 }

@@ -1,35 +1,41 @@
-//! One row times a matrix on the CPU device, which decoding does most: in the layout and with the
-//! kernel that is fast in wasm.
+//! The memory of the CPU device as plain numbers, and weights laid out as products of one row read them.
+
+use std::sync::Arc;
 
 use burn::backend::Flex;
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, Tensor, TensorData};
-use kudos_core::model::Transformer;
+use burn::tensor::{BackendPrimitive, DType, Float, Tensor, TensorData};
+use kudos_core::model::{HostNumbers, Transformer};
 
-/// The product where both lie in memory as the kernel wants them: f32, and the matrix column by column,
-/// as [`columns_together`] lays weights out and a tied head is by itself. `[1, D], [D, F] -> [1, F]`
-pub(crate) fn product(row: &Tensor<2>, matrix: &Tensor<2>) -> Option<Tensor<2>> {
-    let device = row.device();
-    let [d_input, d_output] = matrix.dims();
-    let row = row.clone().try_into_primitive::<Flex>().ok()?;
-    let matrix = matrix.clone().try_into_primitive::<Flex>().ok()?;
-    if row.dtype() != DType::F32 || matrix.dtype() != DType::F32 {
-        return None;
+/// A tensor of the CPU device whose numbers lie row by row.
+#[derive(Debug)]
+struct Shown {
+    tensor: <Float as BackendPrimitive<Flex>>::Primitive,
+    begin: usize,
+    end: usize,
+}
+
+impl HostNumbers for Shown {
+    fn numbers(&self) -> &[f32] {
+        &self.tensor.storage::<f32>()[self.begin..self.end]
     }
-    let (begin, end) = row.layout().contiguous_offsets()?;
-    let factors = &row.storage::<f32>()[begin..end];
-    let begin = matrix.layout().start_offset();
-    let values = matrix.storage::<f32>().get(begin..begin + d_input * d_output)?;
-    if *matrix.layout().strides() != [1, d_input as isize] {
-        return None;
-    }
-    let product = engine_rows::times(factors, values, d_output);
-    Some(Tensor::from_data(TensorData::new(product, [1, d_output]), &device))
+}
+
+/// Decodes on plain slices, with weights that suit it.
+pub(crate) fn prepare(model: Transformer) -> Transformer {
+    columns_together(model).with_host_memory(view)
+}
+
+/// `[N, D]`
+fn view(tensor: Tensor<2>) -> Option<Arc<dyn HostNumbers>> {
+    let tensor = tensor.try_into_primitive::<Flex>().ok()?;
+    let (begin, end) = tensor.layout().contiguous_offsets()?;
+    (tensor.dtype() == DType::F32).then(|| Arc::new(Shown { tensor, begin, end }) as _)
 }
 
 /// Lays the weights of every linear layer out column by column: a product of one row then reads memory
 /// from its beginning to its end, in two thirds of the time or less.
-pub(crate) fn columns_together(model: Transformer) -> Transformer {
+fn columns_together(model: Transformer) -> Transformer {
     model.map(&mut Columns { is_weight: false })
 }
 

@@ -193,6 +193,7 @@ fn put_away(state: &mut State, turn: &mut Turn<'_>) {
     state.guest = Guest::default();
     engines::kill(state, EngineKind::Gpu, turn);
     state.engines.gpu_note = None;
+    state.speed = None;
     match state.engines.cpu.phase {
         Phase::Starting | Phase::Idle => {}
         Phase::Off | Phase::Loading | Phase::Probing | Phase::Able => {

@@ -12,6 +12,8 @@ use super::{GgufError, damaged};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Family {
     Llama,
+    /// A Llama with biases at queries, keys and values, whose rotary pairs are stored apart.
+    Qwen2,
     Gpt2,
 }
 
@@ -33,6 +35,7 @@ impl Gguf<'_> {
     fn family(&self) -> Result<Family, GgufError> {
         match self.text("general.architecture")? {
             "llama" => Ok(Family::Llama),
+            "qwen2" => Ok(Family::Qwen2),
             "gpt2" => Ok(Family::Gpt2),
             other => Err(GgufError::Architecture(other.to_owned())),
         }
@@ -45,28 +48,31 @@ impl Gguf<'_> {
     pub(crate) fn config_json(&self) -> Result<String, GgufError> {
         let vocab_size = self.list("tokenizer.ggml.tokens")?.len();
         let json = match self.family()? {
-            Family::Llama => self.llama_json(vocab_size)?,
+            Family::Llama => self.llama_json("llama", vocab_size)?,
+            Family::Qwen2 => self.llama_json("qwen2", vocab_size)?,
             Family::Gpt2 => self.gpt2_json(vocab_size)?,
         };
         Ok(json.to_string())
     }
 
-    fn llama_json(&self, vocab_size: usize) -> Result<Json, GgufError> {
-        let size = |key: &str| self.size(&format!("llama.{key}"));
-        let scaling = self.value("llama.rope.scaling.type").and_then(Value::text).unwrap_or("none");
+    fn llama_json(&self, family: &str, vocab_size: usize) -> Result<Json, GgufError> {
+        let name = |key: &str| format!("{family}.{key}");
+        let size = |key: &str| self.size(&name(key));
+        let scaling =
+            self.value(&name("rope.scaling.type")).and_then(Value::text).unwrap_or("none");
         if scaling != "none" || self.has("rope_freqs.weight") {
-            return Err(GgufError::Key("llama.rope.scaling.type".into()));
+            return Err(GgufError::Key(name("rope.scaling.type")));
         }
         let n_heads = size("attention.head_count")?;
         let width = size("embedding_length")?;
-        let head = |key: &str| self.value(&format!("llama.{key}")).and_then(Value::size);
+        let head = |key: &str| self.value(&name(key)).and_then(Value::size);
         let by_count = || width.checked_div(n_heads);
         let d_head = head("attention.key_length").or_else(by_count).unwrap_or(0);
         if head("rope.dimension_count").is_some_and(|turned| turned != d_head) {
-            return Err(GgufError::Key("llama.rope.dimension_count".into()));
+            return Err(GgufError::Key(name("rope.dimension_count")));
         }
         Ok(json!({
-            "model_type": "llama",
+            "model_type": family,
             "vocab_size": vocab_size,
             "max_position_embeddings": size("context_length")?,
             "hidden_size": width,
@@ -76,8 +82,8 @@ impl Gguf<'_> {
             "num_key_value_heads": head("attention.head_count_kv").unwrap_or(n_heads),
             "head_dim": d_head,
             "hidden_act": "silu",
-            "rms_norm_eps": self.single_precision("llama.attention.layer_norm_rms_epsilon")?,
-            "rope_theta": self.value("llama.rope.freq_base").and_then(Value::real).unwrap_or(1e4),
+            "rms_norm_eps": self.single_precision(&name("attention.layer_norm_rms_epsilon"))?,
+            "rope_theta": self.value(&name("rope.freq_base")).and_then(Value::real).unwrap_or(1e4),
             "attention_bias": self.has("blk.0.attn_q.bias"),
             "mlp_bias": self.has("blk.0.ffn_up.bias"),
             "tie_word_embeddings": !self.has("output.weight"),
@@ -118,7 +124,7 @@ impl Gguf<'_> {
                 let heads = heads.or_else(|_| self.size("llama.attention.head_count"))?;
                 numbers.halves_apart(heads).map(Some)
             }
-            Family::Llama | Family::Gpt2 => Ok(Some(numbers)),
+            Family::Llama | Family::Qwen2 | Family::Gpt2 => Ok(Some(numbers)),
         }
     }
 
@@ -167,12 +173,12 @@ fn stored_name(family: Family, name: &str) -> Option<String> {
         return Some(format!("{whole}.{kind}"));
     }
     let before = match family {
-        Family::Llama => "model.layers.",
+        Family::Llama | Family::Qwen2 => "model.layers.",
         Family::Gpt2 => "transformer.h.",
     };
     let (layer, part) = stem.strip_prefix(before)?.split_once('.')?;
     let is_it = |(llama, gpt2, _): &&(&str, &str, &str)| match family {
-        Family::Llama => *llama == part,
+        Family::Llama | Family::Qwen2 => *llama == part,
         Family::Gpt2 => *gpt2 == part,
     };
     let (.., theirs) = PARTS.iter().find(is_it)?;

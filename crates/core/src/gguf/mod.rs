@@ -1,7 +1,7 @@
 //! GGUF: one file with weights, sizes, tokenizer and chat template, often quantized; read, never written.
 //!
 //! What is read here comes out in Hugging Face's form: JSON of `config.json` and `tokenizer.json`, and
-//! tensors under the family's own names in f32. Known are the Llama and the GPT-2 family with byte-level
+//! tensors under the family's own names in f32. Known are the Llama, Qwen2 and GPT-2 families with byte-level
 //! BPE. Leaves out: computing with quantized weights, files in several parts.
 //!
 //! Source: the format's description at <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
@@ -38,7 +38,7 @@ pub enum GgufError {
     #[error("GGUF version {0} is not supported: convert the model to version 2 or 3")]
     Version(u32),
     /// An architecture that is not known.
-    #[error("the GGUF file holds the architecture `{0}`: use a llama or gpt2 model")]
+    #[error("the GGUF file holds the architecture `{0}`: use a llama, qwen2 or gpt2 model")]
     Architecture(String),
     /// A key that is needed is not there, or of another type.
     #[error("the GGUF file has no usable `{0}`: convert the model again")]

@@ -46,7 +46,7 @@ impl Gguf<'_> {
             tokens.iter().enumerate().map(|(id, token)| ((*token).to_owned(), json!(id))).collect();
         let file = json!({
             "version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
-            "normalizer": null,
+            "normalizer": if self.pre()? == "qwen2" { json!({"type": "NFC"}) } else { Json::Null },
             "pre_tokenizer": self.pre_tokenizer(&byte_level)?,
             "post_processor": null,
             "decoder": byte_level,
@@ -82,6 +82,7 @@ impl Gguf<'_> {
             "gpt-2" => json!([byte_level]),
             "smollm" => json!([{"type": "Digits", "individual_digits": true}, byte_level]),
             "llama-bpe" => split(r"\p{N}{1,3}"),
+            "qwen2" => split(r"\p{N}"),
             other => return Err(GgufError::Tokenizer(format!("gpt2 with the words `{other}`"))),
         };
         Ok(json!({"type": "Sequence", "pretokenizers": parts}))

@@ -7,6 +7,7 @@
 use burn::tensor::{Bool, Int, Tensor};
 
 use super::attention::Visibility;
+use super::row::Rows;
 use super::transformer::Transformer;
 
 /// Keys and values of all layers for the positions decoded so far.
@@ -17,6 +18,8 @@ pub struct Cache {
     capacity: usize,
     /// What a single new query may see of the whole capacity: all but padding. `[B, 1, 1, T]`
     seen: Option<Visibility>,
+    /// The blocks on plain slices, which remember for themselves, in place of `layers`.
+    rows: Option<Rows>,
 }
 
 /// Keys and values of one layer, at full capacity from the start.
@@ -31,6 +34,9 @@ pub struct LayerCache {
 impl Cache {
     /// Room for `capacity` positions of `batch` sequences of `model`. All memory is taken here.
     pub fn new(model: &Transformer, batch: usize, capacity: usize) -> Self {
+        if let Some(rows) = model.rows(batch, capacity) {
+            return Self { layers: Vec::new(), length: 0, capacity, seen: None, rows: Some(rows) };
+        }
         let config = model.config();
         let options = (&model.device(), model.dtype());
         let shape = [batch, config.n_kv_heads, capacity, config.d_head];
@@ -40,7 +46,7 @@ impl Cache {
                 value: Tensor::zeros(shape, options),
             })
             .collect();
-        Self { layers, length: 0, capacity, seen: None }
+        Self { layers, length: 0, capacity, seen: None, rows: None }
     }
 
     /// Positions written so far.
@@ -56,6 +62,11 @@ impl Cache {
     /// Positions that fit.
     pub fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    /// The blocks on plain slices, where one sequence is decoded there.
+    pub(super) fn rows(&mut self) -> Option<&mut Rows> {
+        self.rows.as_mut()
     }
 
     pub(super) fn layers(&mut self) -> impl Iterator<Item = &mut LayerCache> {

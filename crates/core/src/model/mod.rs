@@ -15,6 +15,7 @@ mod norm;
 pub mod parameters;
 mod projection;
 mod rotary;
+mod row;
 #[cfg(feature = "train")]
 mod scorer;
 mod tokens;
@@ -31,8 +32,8 @@ pub use encoder::{Encoder, EncoderBlock, EncoderConfig};
 pub use feed_forward::FeedForward;
 pub use norm::Norm;
 pub use parameters::{cast, initialize};
-pub use projection::{RowProduct, use_row_product};
 pub use rotary::{Rotary, Rotation};
+pub use row::{HostNumbers, HostView};
 #[cfg(feature = "train")]
 pub use scorer::{Scorer, Trunk, say};
 pub use tokens::{PaddingSide, Tokens};

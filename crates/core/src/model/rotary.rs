@@ -65,6 +65,11 @@ impl Rotary {
 }
 
 impl Rotation {
+    /// Cosines, sines and which numbers turn together. `[B, 1, T, D/2]` twice
+    pub(super) fn parts(&self) -> (Tensor<4>, Tensor<4>, RotaryPairing) {
+        (self.cosine.clone(), self.sine.clone(), self.pairing)
+    }
+
     /// Turns every head of queries or keys. `[B, H, T, D] -> [B, H, T, D]`
     pub fn apply(&self, heads: Tensor<4>) -> Tensor<4> {
         let [batch, n_heads, time, d_head] = heads.dims();

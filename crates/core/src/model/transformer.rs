@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Embedding, Linear};
-use burn::tensor::{Bool, DType, Device, Int, Tensor};
+use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 
 use super::attention::Visibility;
 use super::block::Block;
@@ -12,6 +12,7 @@ use super::norm::Norm;
 use super::parameters::filled;
 use super::projection;
 use super::rotary::{Rotary, Rotation};
+use super::row::{HostView, RowLinear, Rows};
 use super::tokens::Tokens;
 
 /// A language model: token ids in, next-token logits out.
@@ -32,6 +33,8 @@ pub struct Transformer {
     dropout: Dropout,
     #[module(skip)]
     config: TransformerConfig,
+    #[module(skip)]
+    host: Option<HostView>,
 }
 
 impl Transformer {
@@ -64,7 +67,15 @@ impl Transformer {
             head,
             dropout: DropoutConfig::new(config.dropout).init(),
             config: config.clone(),
+            host: None,
         }
+    }
+
+    /// Decodes single sequences on plain slices from now on, where `view` shows the device's memory and
+    /// linear weights lie in it column by column.
+    #[must_use]
+    pub fn with_host_memory(self, view: HostView) -> Self {
+        Self { host: Some(view), ..self }
     }
 
     /// The configuration it was built from.
@@ -117,24 +128,63 @@ impl Transformer {
         let (past, time) = (cache.len(), positions.dims()[1]);
         assert!(past + time <= cache.capacity(), "the cache holds {} positions", cache.capacity());
         assert!(past == 0 || time == 1, "after the first call tokens come one at a time");
+        let rotation = self.rotation(&positions, stream.dtype());
+        let hidden = match cache.rows() {
+            Some(rows) => rows.step(stream, rotation.as_ref(), past),
+            None => self.step_on_device(stream, (rotation.as_ref(), padding), cache),
+        };
+        cache.advance(time);
+        hidden
+    }
+
+    /// All blocks and the last norm on the device. `[B, T, D] -> [B, T, D]`
+    fn step_on_device(
+        &self,
+        stream: Tensor<3>,
+        (rotation, padding): (Option<&Rotation>, Option<Tensor<2, Bool>>),
+        cache: &mut Cache,
+    ) -> Tensor<3> {
+        let (past, time) = (cache.len(), stream.dims()[1]);
         let visibility = if past == 0 {
             cache.remember_padding(padding.clone(), &stream);
             Some(Visibility::new(causal(time, padding, &stream), &stream))
         } else {
             cache.visibility(past + time)
         };
-        let rotation = self.rotation(&positions, stream.dtype());
-        let mut stream = stream;
-        for (block, layer) in self.blocks.iter().zip(cache.layers()) {
-            stream =
-                block.forward_cached(stream, rotation.as_ref(), visibility.as_ref(), (layer, past));
-        }
-        cache.advance(time);
-        self.norm.forward(stream)
+        let blocks = self.blocks.iter().zip(cache.layers());
+        self.norm.forward(blocks.fold(stream, |stream, (block, layer)| {
+            block.forward_cached(stream, rotation, visibility.as_ref(), (layer, past))
+        }))
+    }
+
+    /// The blocks on plain slices, if a single sequence can be decoded there.
+    pub(super) fn rows(&self, batch: usize, capacity: usize) -> Option<Rows> {
+        let view = self.host.filter(|_| batch == 1)?;
+        Rows::new(self, capacity, view)
     }
 
     /// Logits of hidden states. `[B, T, D] -> [B, T, V]`
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.logits_on_host(&hidden).unwrap_or_else(|| self.logits_on_device(hidden))
+    }
+
+    /// The same on plain slices, position by position; none where that cannot be.
+    fn logits_on_host(&self, hidden: &Tensor<3>) -> Option<Tensor<3>> {
+        let view = self.host?;
+        let [batch, time, width] = hidden.dims();
+        let weight = match &self.head {
+            Some(head) => head.weight.val(),
+            None => self.token_embedding.weight.val().transpose(),
+        };
+        let vocabulary = weight.dims()[1];
+        let head = RowLinear::new(weight, None, view)?;
+        let rows = view(hidden.clone().reshape([batch * time, width]))?;
+        let logits = rows.numbers().chunks_exact(width).flat_map(|row| head.apply(row));
+        let logits = TensorData::new(logits.collect::<Vec<f32>>(), [batch, time, vocabulary]);
+        Some(Tensor::from_data(logits, &hidden.device()))
+    }
+
+    fn logits_on_device(&self, hidden: Tensor<3>) -> Tensor<3> {
         match &self.head {
             Some(head) => projection::forward(head, hidden),
             None => {

@@ -5,7 +5,7 @@ use kudos_schema::Sampling;
 
 use super::generate::{GenerateError, check_prompts, last_logits};
 use super::sampling::{distribution, log_probs, penalize};
-use crate::model::{PaddingSide, Tokens, Transformer};
+use crate::model::{Cache, PaddingSide, Tokens, Transformer};
 
 /// Log-probabilities of the next token in nats. Tokens that the sampling cuts off stand at -1e9 or
 /// below in `drawn`.
@@ -29,7 +29,8 @@ pub fn next_token(
     let config = model.config();
     check_prompts(&[token_ids.to_vec()], config.context_length)?;
     let tokens = Tokens::new(&[token_ids], PaddingSide::Left, &model.device());
-    let logits = last_logits(model, model.hidden(&tokens, None));
+    let mut cache = Cache::new(model, 1, token_ids.len());
+    let logits = last_logits(model, model.hidden_cached(&tokens, &mut cache));
     let full = log_probs(logits.clone(), sampling);
     let mut present = vec![false; config.vocab_size];
     token_ids.iter().for_each(|id| present[*id as usize] = true);

@@ -12,6 +12,7 @@ use kudos_core::reward::{Mix, Reward, RewardSpec, reward};
 use crate::args::RunArgs;
 use crate::device::Selected;
 use crate::interrupt::Interrupt;
+use crate::likeness::{EncoderReward, Likeness};
 use crate::recipe::{Recipe, RewardRecipe, Stage};
 use crate::reward_model::RewardModel;
 use crate::store::RECIPE;
@@ -116,6 +117,15 @@ fn mix(recipe: &Recipe, device: &Device) -> Result<Mix> {
 }
 
 fn one_reward(part: &RewardRecipe, device: &Device) -> Result<Box<dyn Reward>> {
+    if let Some(likeness) = Likeness::of(&part.kind) {
+        let model = part.model.as_deref().ok_or_else(|| {
+            usage(format!(
+                "reward: `{}` lacks its model: give the folder of a sentence encoder of the BERT family",
+                part.kind
+            ))
+        })?;
+        return Ok(Box::new(EncoderReward::read(likeness, model, device)?));
+    }
     match (&part.model, part.kind == LEARNED) {
         (Some(model), true) => Ok(Box::new(RewardModel::read(model, device)?)),
         (None, true) => Err(usage(

@@ -148,7 +148,7 @@ pub struct RewardRecipe {
     pub pattern: Option<String>,
     /// The wanted number of words or tokens of `length`.
     pub target: Option<usize>,
-    /// The folder of `learned`, that `trainer reward` wrote.
+    /// The folder of `learned`, that `trainer reward` wrote, or of the sentence encoder of `embedding` and `bert_score`.
     pub model: Option<PathBuf>,
 }
 

@@ -19,6 +19,7 @@ use kudos_schema::{Estimate, RewardResult};
 
 pub use judge::{judge, uncertainty};
 pub use model::{Judged, RewardModel};
+pub(crate) use reading::{Reading, ReadingFiles};
 
 use crate::batches::items_of_step;
 use crate::device::Selected;
@@ -35,7 +36,6 @@ use crate::{data, output};
 use member::{Learner, Member};
 use model::Scale;
 use outcome::{Foretold, grades, report};
-use reading::{Reading, ReadingFiles};
 use verdicts::{Judgement, flat};
 
 /// Runs the stage.

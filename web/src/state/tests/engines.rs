@@ -267,6 +267,15 @@ fn another_policy_starts_the_engine_anew_so_that_no_late_reply_is_mistaken() {
 }
 
 #[test]
+fn the_speed_of_a_policy_goes_with_it() {
+    let mut visit = Visit::ready();
+    visit.pair();
+    assert!(visit.state.speed.is_some());
+    visit.send(Event::PolicyChosen(0));
+    assert_eq!(visit.state.speed, None);
+}
+
+#[test]
 fn a_policy_of_ones_own_needs_no_hash_and_says_what_it_is() {
     let mut visit = Visit::opened(Opening::default());
     visit.send(Event::CatalogCame(Err(DownloadError::Network)));

@@ -1,4 +1,4 @@
-//! `config.json` of the GPT-2 and Llama families, to and from [`TransformerConfig`].
+//! `config.json` of the GPT-2, Llama and Qwen2 families, to and from [`TransformerConfig`].
 
 use serde_json::{Value, json};
 
@@ -98,6 +98,7 @@ pub fn config_from_json(text: &str) -> Result<TransformerConfig, CheckpointError
     let config = match family {
         "gpt2" => gpt2_config(&json)?,
         "llama" => llama_config(&json)?,
+        "qwen2" => qwen2_config(&json)?,
         other => return Err(CheckpointError::Family(other.to_owned())),
     };
     config.validate()?;
@@ -148,6 +149,17 @@ fn llama_config(json: &Value) -> Result<TransformerConfig, CheckpointError> {
         dropout: json["attention_dropout"].as_f64().unwrap_or(0.0),
         ..TransformerConfig::llama(vocab_size, context_length, n_layers, d_model)
     })
+}
+
+/// Qwen2 is a Llama with biases at queries, keys and values; the output's, which it has not, is zero.
+fn qwen2_config(json: &Value) -> Result<TransformerConfig, CheckpointError> {
+    if json["use_sliding_window"] == true {
+        return Err(CheckpointError::Setting {
+            field: "use_sliding_window",
+            value: "true".to_owned(),
+        });
+    }
+    Ok(TransformerConfig { attention_bias: true, ..llama_config(json)? })
 }
 
 pub(super) fn size(json: &Value, field: &'static str) -> Result<usize, CheckpointError> {

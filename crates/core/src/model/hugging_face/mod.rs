@@ -1,7 +1,8 @@
 //! Checkpoints in Hugging Face's form: `config.json` and `model.safetensors`, as text and bytes.
 //!
 //! What is written loads in Python's transformers with equal logits. Leaves out: files, tokenizers,
-//! and architectures other than GPT-2 and Llama, and BERT for what reads and does not write.
+//! and architectures other than GPT-2, Llama and Qwen2 (read as a Llama, and written as one), and BERT for what reads and
+//! does not write.
 
 #[cfg(feature = "train")]
 mod bert;
@@ -29,10 +30,10 @@ pub enum CheckpointError {
     #[error("config.json is not valid JSON ({0}): download or export the checkpoint again")]
     NotJson(#[from] serde_json::Error),
     /// A field of `config.json` is missing or has another type.
-    #[error("config.json has no usable `{0}`: is this a GPT-2 or Llama checkpoint?")]
+    #[error("config.json has no usable `{0}`: is this a GPT-2, Llama or Qwen2 checkpoint?")]
     Field(&'static str),
     /// An architecture that is not supported.
-    #[error("model_type `{0}` is not supported: use a gpt2 or llama checkpoint")]
+    #[error("model_type `{0}` is not supported: use a gpt2, llama or qwen2 checkpoint")]
     Family(String),
     /// A setting of `config.json` that would change the logits and is not supported.
     #[error("config.json sets `{field}` to {value}, which is not supported")]

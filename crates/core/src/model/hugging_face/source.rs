@@ -7,7 +7,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use super::CheckpointError;
 use super::tables::{Entry, implied};
 #[cfg(feature = "train")]
-use crate::gguf::{Gguf, is_gguf};
+use crate::gguf::{Gguf, Numbers, is_gguf};
 
 /// Stored tensors by name.
 pub(super) enum Source<'a> {
@@ -37,23 +37,38 @@ impl<'a> Source<'a> {
         file.map(Self::Safetensors).map_err(|error| CheckpointError::Container(error.to_string()))
     }
 
-    /// A tensor in f32, as the family's own files have it.
+    /// A tensor in f32, as the family's own files have it; zeros of this shape where a family has none.
     ///
     /// # Errors
     /// If it is missing, damaged or of a number type that is not read.
-    pub(super) fn tensor(&self, entry: &Entry) -> Result<HostTensor, CheckpointError> {
-        let missing = || CheckpointError::Missing(entry.name.clone());
+    pub(super) fn tensor(
+        &self,
+        entry: &Entry,
+        shape: &[usize],
+    ) -> Result<HostTensor, CheckpointError> {
+        match self.stored(entry)? {
+            Some(tensor) => Ok(tensor),
+            None if entry.zero_if_missing => {
+                let values = vec![0.0; shape.iter().product()];
+                Ok(HostTensor { shape: shape.to_vec(), values })
+            }
+            None => Err(CheckpointError::Missing(entry.name.clone())),
+        }
+    }
+
+    fn stored(&self, entry: &Entry) -> Result<Option<HostTensor>, CheckpointError> {
         match self {
             Self::Safetensors(file) => {
                 let view = entry.names().iter().find_map(|name| file.tensor(name).ok());
-                let view = view.ok_or_else(missing)?;
+                let Some(view) = view else { return Ok(None) };
                 let values = numbers(&entry.name, &view)?;
-                Ok(HostTensor { shape: view.shape().to_vec(), values })
+                Ok(Some(HostTensor { shape: view.shape().to_vec(), values }))
             }
             #[cfg(feature = "train")]
             Self::Gguf(file) => {
-                let numbers = file.named(&entry.name)?.ok_or_else(missing)?;
-                Ok(HostTensor { shape: numbers.shape, values: numbers.values })
+                let numbers = file.named(&entry.name)?;
+                let tensor = |Numbers { shape, values }| HostTensor { shape, values };
+                Ok(numbers.map(tensor))
             }
         }
     }

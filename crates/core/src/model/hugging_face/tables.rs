@@ -12,6 +12,8 @@ pub(super) struct Entry {
     pub(super) parts: Vec<String>,
     /// Stored as `[output, input]`.
     pub(super) transposed: bool,
+    /// Zero where the file lacks it: Qwen2 has no bias at the output of attention.
+    pub(super) zero_if_missing: bool,
 }
 
 impl Entry {
@@ -47,7 +49,8 @@ fn gpt2_entries(config: &TransformerConfig) -> Vec<Entry> {
         let (theirs, ours) = (format!("transformer.h.{layer}"), format!("blocks.{layer}"));
         let row = |table: &mut Table, name: &str, parts: &[&str]| {
             let parts: Vec<String> = parts.iter().map(|part| format!("{ours}.{part}")).collect();
-            table.rows.push(Entry { name: format!("{theirs}.{name}"), parts, transposed: false });
+            let name = format!("{theirs}.{name}");
+            table.rows.push(Entry { name, parts, transposed: false, zero_if_missing: false });
         };
         row(&mut table, "ln_1.weight", &["attention_norm.Layer.gamma"]);
         row(&mut table, "ln_1.bias", &["attention_norm.Layer.beta"]);
@@ -144,12 +147,14 @@ struct Table {
 impl Table {
     fn row(&mut self, name: &str, parts: &[&str]) {
         let parts = parts.iter().map(|part| (*part).to_owned()).collect();
-        self.rows.push(Entry { name: name.to_owned(), parts, transposed: false });
+        let (name, zero_if_missing) = (name.to_owned(), name.ends_with("self_attn.o_proj.bias"));
+        self.rows.push(Entry { name, parts, transposed: false, zero_if_missing });
     }
 
     fn matrix(&mut self, name: &str, part: &str) {
         let parts = vec![part.to_owned()];
-        self.rows.push(Entry { name: name.to_owned(), parts, transposed: true });
+        let name = name.to_owned();
+        self.rows.push(Entry { name, parts, transposed: true, zero_if_missing: false });
     }
 
     fn head(&mut self, config: &TransformerConfig) {

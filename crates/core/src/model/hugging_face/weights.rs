@@ -115,7 +115,8 @@ pub fn read_weights(
     read_module(Transformer::zeroed(config, device), entries(config), bytes)
 }
 
-/// [`read_weights`] into any module that a table describes.
+/// [`read_weights`] into any module that a table describes. One stored tensor at a time is in memory
+/// beside the file and the model.
 pub(super) fn read_module<M: Module>(
     model: M,
     entries: Vec<Entry>,
@@ -124,14 +125,11 @@ pub(super) fn read_module<M: Module>(
     let source = Source::open(bytes)?;
     let mut shapes = Shapes { path: Path::default(), shapes: BTreeMap::new() };
     model.visit(&mut shapes);
-    let mut host = BTreeMap::new();
     source.only(&entries)?;
-    for entry in entries {
-        let parts: Vec<&Vec<usize>> = entry.parts.iter().map(|part| &shapes.shapes[part]).collect();
-        let tensor = load(&source, &entry, &parts)?;
-        host.extend(split(&entry, &parts, tensor));
-    }
-    Ok(model.map(&mut Fill { path: Path::default(), host }))
+    let (path, cut, failed) = (Path::default(), BTreeMap::new(), None);
+    let mut fill = Fill { path, source, entries, shapes: shapes.shapes, cut, failed };
+    let model = model.map(&mut fill);
+    fill.failed.map_or(Ok(model), Err)
 }
 
 /// The weights of a GGUF file as safetensors bytes.
@@ -147,7 +145,7 @@ pub fn as_safetensors(
     let (source, entries) = (Source::open(bytes)?, entries(config));
     source.only(&entries)?;
     let stored = entries.into_iter().map(|entry| {
-        let tensor = source.tensor(&entry)?;
+        let tensor = source.tensor(&entry, &[config.d_model])?;
         Ok((entry.name, tensor.shape, stored_as.bytes(&tensor.values)))
     });
     container(stored.collect::<Result<_, CheckpointError>>()?, stored_as)
@@ -173,10 +171,10 @@ fn load(
     entry: &Entry,
     parts: &[&Vec<usize>],
 ) -> Result<HostTensor, CheckpointError> {
-    let found = source.tensor(entry)?;
     let mut expected = parts[0].clone();
     *expected.last_mut().expect("parameters have a dimension") =
         parts.iter().map(|shape| shape[shape.len() - 1]).sum();
+    let found = source.tensor(entry, &expected)?;
     let stored: Vec<usize> =
         if entry.transposed { expected.iter().rev().copied().collect() } else { expected };
     if found.shape != stored {
@@ -191,6 +189,9 @@ fn load(
 
 /// Cuts a stored tensor into the parameters it holds, along the last dimension.
 fn split(entry: &Entry, parts: &[&Vec<usize>], tensor: HostTensor) -> Vec<(String, HostTensor)> {
+    if let [name] = entry.parts.as_slice() {
+        return vec![(name.clone(), tensor)];
+    }
     let width = tensor.shape[tensor.shape.len() - 1];
     let mut start = 0;
     let mut cut = Vec::with_capacity(parts.len());
@@ -268,12 +269,32 @@ impl ModuleVisitor for Shapes {
     }
 }
 
-struct Fill {
+/// Puts stored tensors in the places of the model as the walk comes to them.
+struct Fill<'a> {
     path: Path,
-    host: BTreeMap<String, HostTensor>,
+    source: Source<'a>,
+    entries: Vec<Entry>,
+    shapes: BTreeMap<String, Vec<usize>>,
+    /// Parts of a stored tensor whose turn has not come.
+    cut: BTreeMap<String, HostTensor>,
+    failed: Option<CheckpointError>,
 }
 
-impl ModuleMapper for Fill {
+impl Fill<'_> {
+    /// The values of a parameter.
+    fn take(&mut self, name: &str) -> Result<HostTensor, CheckpointError> {
+        if let Some(part) = self.cut.remove(name) {
+            return Ok(part);
+        }
+        let entry = self.entries.iter().find(|entry| entry.parts.iter().any(|part| part == name));
+        let entry = entry.expect("the table names every parameter");
+        let parts: Vec<&Vec<usize>> = entry.parts.iter().map(|part| &self.shapes[part]).collect();
+        self.cut.extend(split(entry, &parts, load(&self.source, entry, &parts)?));
+        Ok(self.cut.remove(name).expect("it is one of the parts"))
+    }
+}
+
+impl ModuleMapper for Fill<'_> {
     fn enter_module(&mut self, name: &str, _: &str) {
         self.path.enter(name);
     }
@@ -283,8 +304,16 @@ impl ModuleMapper for Fill {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = self.path.name();
-        let tensor = self.host.remove(&name).expect("the table names every parameter");
+        if self.failed.is_some() {
+            return param;
+        }
+        let tensor = match self.take(&self.path.name()) {
+            Ok(tensor) => tensor,
+            Err(error) => {
+                self.failed = Some(error);
+                return param;
+            }
+        };
         // Not through `map`, which would make the zeros that are replaced.
         let data = TensorData::new(tensor.values, tensor.shape);
         let (id, loaded) = (param.id, Tensor::from_data(data, &param.lazy_device()));

@@ -1,8 +1,4 @@
-//! One row times a matrix, which decoding does most, on plain slices.
-//!
-//! A crate of its own, so that it is compiled for speed where all around it is compiled for size. Four
-//! numbers at once are spelled out: compilers that optimize for size find no vectors by themselves, and
-//! the CPU device's own library takes a single row number by number in wasm.
+//! One row times a matrix, which decoding does most.
 
 use wide::f32x4;
 
@@ -19,7 +15,7 @@ pub fn times(row: &[f32], matrix: &[f32], n_columns: usize) -> Vec<f32> {
 }
 
 /// Four sums at once of four numbers each, so that none waits for the one before.
-fn dot(left: &[f32], right: &[f32]) -> f32 {
+pub(crate) fn dot(left: &[f32], right: &[f32]) -> f32 {
     let (lefts, last_lefts) = left.as_chunks::<16>();
     let (rights, last_rights) = right.as_chunks::<16>();
     let mut sums = [f32x4::ZERO; 4];
