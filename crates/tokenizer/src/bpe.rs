@@ -11,8 +11,8 @@ use std::collections::{BinaryHeap, HashMap};
 /// The merges of a vocabulary.
 #[derive(Clone, Debug)]
 pub(crate) struct Bpe {
-    /// The token of each byte.
-    pub(crate) bytes: [u32; 256],
+    /// The token of each byte; none where the vocabulary lacks it.
+    pub(crate) bytes: [Option<u32>; 256],
     /// Rank and outcome of each pair that merges.
     pub(crate) merges: HashMap<(u32, u32), (u32, u32)>,
     /// Words that are a token whatever the merges say; empty where the file does not ask for it.
@@ -32,19 +32,21 @@ struct Piece {
 type Waiting = Reverse<(u32, usize, (u32, u32))>;
 
 impl Bpe {
-    /// Appends the tokens of a word.
+    /// Appends the tokens of a word. A byte that the vocabulary lacks is left out: the unknown token that
+    /// Hugging Face writes is often a special one, which no text may hold.
     pub(crate) fn encode(&self, word: &[u8], ids: &mut Vec<u32>) {
         if let Some(id) = self.whole.get(word) {
             ids.push(*id);
             return;
         }
-        let mut pieces: Vec<Piece> = word
+        let known: Vec<u32> = word.iter().filter_map(|byte| self.bytes[*byte as usize]).collect();
+        let mut pieces: Vec<Piece> = known
             .iter()
             .enumerate()
-            .map(|(at, byte)| Piece {
-                id: self.bytes[*byte as usize],
+            .map(|(at, id)| Piece {
+                id: *id,
                 before: at.checked_sub(1),
-                after: Some(at + 1).filter(|after| *after < word.len()),
+                after: Some(at + 1).filter(|after| *after < known.len()),
                 gone: false,
             })
             .collect();

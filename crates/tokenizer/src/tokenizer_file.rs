@@ -87,13 +87,14 @@ impl TokenizerFile {
         let joins = |left: u32, right: u32, both: u32| {
             written(both).strip_prefix(written(left)) == Some(written(right))
         };
-        let bytes = (0..=255_u8).zip(self.bpe.bytes).filter(|(byte, id)| written(*id) != [*byte]);
+        let bytes = (0..=255_u8).zip(self.bpe.bytes);
+        let bytes = bytes.filter_map(|(byte, id)| id.filter(|id| written(*id) != [byte]));
         let merges =
             self.bpe.merges.iter().map(|((left, right), (_, both))| (*left, *right, *both));
         let merges = merges.filter(|(left, right, both)| !joins(*left, *right, *both));
         let whole = self.bpe.whole.iter().filter(|(word, id)| written(**id) != word.as_slice());
         let added = self.added.iter().filter(|(name, id)| written(*id) != name.as_bytes());
-        let ids = bytes.map(|(_, id)| id).chain(merges.map(|(_, _, both)| both));
+        let ids = bytes.chain(merges.map(|(_, _, both)| both));
         ids.chain(whole.map(|(_, id)| *id)).chain(added.map(|(_, id)| *id)).min()
     }
 
@@ -144,12 +145,15 @@ fn encoder(
         Some(id) => id_of(id),
         None => Err(malformed(&format!("no token {name:?}"))),
     };
-    // Some vocabularies lack bytes that their corpus had not; the reference writes their unknown token.
-    let unknown = model["unk_token"].as_str().and_then(|name| vocabulary.get(name));
-    let mut bytes = [0; 256];
+    // Some vocabularies lack bytes that their corpus had not, and then have an unknown token.
+    let lacking = model["unk_token"].as_str().is_some_and(|name| vocabulary.contains_key(name));
+    let mut bytes = [None; 256];
     for (slot, letter) in bytes.iter_mut().zip(byte_letters()) {
-        let token = vocabulary.get(letter.encode_utf8(&mut [0; 4]) as &str).or(unknown);
-        *slot = id_of(token.ok_or(TokenizerError::NotByteLevel)?)?;
+        *slot = match vocabulary.get(letter.encode_utf8(&mut [0; 4]) as &str) {
+            Some(token) => Some(id_of(token)?),
+            None if lacking => None,
+            None => return Err(TokenizerError::NotByteLevel),
+        };
     }
     let mut merges = HashMap::new();
     for (rank, merge) in (0..).zip(model["merges"].as_array().into_iter().flatten()) {
@@ -302,6 +306,20 @@ mod tests {
             let message = TokenizerFile::read(&file.to_string()).unwrap_err().to_string();
             assert!(message.contains(word), "{message}");
         }
+    }
+
+    #[test]
+    fn a_byte_that_the_vocabulary_lacks_is_left_out_and_never_becomes_a_special_token() {
+        let mut file = base();
+        file["model"]["unk_token"] = json!("<|end|>");
+        file["model"]["vocab"]["<|end|>"] = json!(1);
+        let whole = Tokenizer::from_json(&file.to_string()).unwrap();
+        let vocabulary = file["model"]["vocab"].as_object_mut().unwrap();
+        // The letter of the byte 4.
+        vocabulary.remove("\u{104}").unwrap();
+        let lacking = Tokenizer::from_json(&file.to_string()).unwrap();
+        assert_eq!(lacking.encode("a\u{4}b the hat"), whole.encode("ab the hat"));
+        assert_eq!(lacking.encode("\u{4}"), []);
     }
 
     #[test]
