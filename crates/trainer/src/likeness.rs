@@ -27,7 +27,8 @@ impl Likeness {
         [Self::Embedding, Self::BertScore].into_iter().find(|one| one.name() == kind)
     }
 
-    fn name(self) -> &'static str {
+    /// Its name in recipes.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Embedding => "embedding",
             Self::BertScore => "bert_score",
@@ -60,15 +61,22 @@ impl EncoderReward {
         }
     }
 
-    /// The reward of each text by the best of its references.
-    fn best(&self, texts: &[(&str, &[String])]) -> Result<Vec<f32>, String> {
+    /// The score of each text by the best of its references.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub(crate) fn best(
+        &self,
+        texts: &[(&str, &[String])],
+        likeness: Likeness,
+    ) -> Result<Vec<f32>, String> {
         let all: Vec<&str> = texts
             .iter()
             .flat_map(|(text, references)| {
                 std::iter::once(*text).chain(references.iter().map(String::as_str))
             })
             .collect();
-        let alike: Vec<f32> = match self.likeness {
+        let alike: Vec<f32> = match likeness {
             Likeness::Embedding => {
                 best_of_each(texts, &block_on(self.encoder.embeddings(&all))?, |text, reference| {
                     dot(text, reference)
@@ -115,7 +123,8 @@ impl Reward for EncoderReward {
             .filter(|one| !one.references.is_empty())
             .map(|one| (one.text, one.references))
             .collect();
-        let scores = self.best(&texts).expect("the device that generates also judges");
+        let scores =
+            self.best(&texts, self.likeness).expect("the device that generates also judges");
         let mut scores = scores.into_iter();
         let applies = completions.iter().map(|one| !one.references.is_empty());
         applies.map(|applies| if applies { scores.next() } else { None }).collect()

@@ -15,6 +15,10 @@ use super::rotary::{Rotary, Rotation};
 use super::row::{HostView, RowLinear, Rows};
 use super::tokens::Tokens;
 
+/// What an engine that leaves devices out has promised.
+#[cfg(feature = "host-only")]
+const NOT_ON_DEVICE: &str = "this program shows the model its device's memory";
+
 /// A language model: token ids in, next-token logits out.
 #[derive(Module, Debug)]
 pub struct Transformer {
@@ -138,6 +142,18 @@ impl Transformer {
     }
 
     /// All blocks and the last norm on the device. `[B, T, D] -> [B, T, D]`
+    #[cfg(feature = "host-only")]
+    fn step_on_device(
+        &self,
+        _stream: Tensor<3>,
+        _context: (Option<&Rotation>, Option<Tensor<2, Bool>>),
+        _cache: &mut Cache,
+    ) -> Tensor<3> {
+        unreachable!("{NOT_ON_DEVICE}")
+    }
+
+    /// All blocks and the last norm on the device. `[B, T, D] -> [B, T, D]`
+    #[cfg(not(feature = "host-only"))]
     fn step_on_device(
         &self,
         stream: Tensor<3>,
@@ -184,6 +200,12 @@ impl Transformer {
         Some(Tensor::from_data(logits, &hidden.device()))
     }
 
+    #[cfg(feature = "host-only")]
+    fn logits_on_device(&self, _hidden: Tensor<3>) -> Tensor<3> {
+        unreachable!("{NOT_ON_DEVICE}")
+    }
+
+    #[cfg(not(feature = "host-only"))]
     fn logits_on_device(&self, hidden: Tensor<3>) -> Tensor<3> {
         match &self.head {
             Some(head) => projection::forward(head, hidden),

@@ -180,3 +180,22 @@ fn an_absurd_order_is_refused_rather_than_allocated() {
         assert!(error.is::<clap::Error>(), "{error}");
     }
 }
+
+#[test]
+fn likeness_of_a_text_to_itself_is_one_and_lines_are_scored_alone() {
+    let encoder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/encoder");
+    let options = format!("likeness --sentence-level --encoder {encoder}");
+    let both = b"the cat sat\nstop me now\n";
+    let results = run(&options, both, &[b"the cat sat\nthe mat\n"]).unwrap();
+    assert!(
+        (results[0].score - 1.0).abs() < 1e-6 && (results[0].parts["cosine"] - 1.0).abs() < 1e-6
+    );
+    assert!(results[1].score < 0.99, "{results:?}");
+    let one = run(&options.replace("--sentence-level", ""), both, &[b"the cat sat\nthe mat\n"]);
+    let mean = (results[0].score + results[1].score) / 2.0;
+    assert!((one.unwrap()[0].score - mean).abs() < 1e-9);
+    let policy = concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies/base.kudos");
+    let error = run(&options.replace(encoder, policy), both, &[both]).unwrap_err();
+    assert_eq!(exit_code(&error), 2);
+    assert!(error.to_string().contains("BERT"), "{error}");
+}

@@ -3,152 +3,24 @@
 //! A file holds one text a line. For `triples`, the triples of an item stand on its line, separated
 //! by ` ; `. Options and parts have the names of sacrebleu and rouge-score.
 
+mod options;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
-use clap::{Args, Subcommand, ValueEnum};
-use kudos_core::text::bleu::{BleuOptions, EffectiveOrder, Smoothing, corpus_bleu};
-use kudos_core::text::chrf::{ChrfOptions, ChrfSmoothing, Whitespace, corpus_chrf};
+use burn::tensor::Device;
+use kudos_core::text::bleu::{BleuOptions, corpus_bleu};
+use kudos_core::text::chrf::{ChrfOptions, corpus_chrf};
 use kudos_core::text::corpus::ReferenceCount;
 use kudos_core::text::rouge::{Stemming, corpus_rouge};
-use kudos_core::text::tokenize::{Case, Tokenization};
 use kudos_core::text::triples::{TripleMatch, parse_triples, score_triples, summarize_triples};
 use kudos_schema::ScoreResult;
 
+use crate::likeness::{EncoderReward, Likeness};
 use crate::output;
 use crate::usage::usage;
-
-/// What `score` was asked for.
-#[derive(Debug, Clone, Args)]
-pub struct ScoreArgs {
-    /// The metric.
-    #[command(subcommand)]
-    pub metric: Metric,
-}
-
-/// The metrics with their options.
-#[derive(Debug, Clone, Subcommand)]
-pub enum Metric {
-    /// BLEU, equal to sacrebleu's
-    Bleu(BleuArgs),
-    /// chrF and chrF++, equal to sacrebleu's
-    Chrf(ChrfArgs),
-    /// ROUGE-1, -2, -L and -Lsum, equal to rouge-score's
-    Rouge {
-        /// The two sides
-        #[command(flatten)]
-        files: Files,
-        /// Compare stems (Porter)
-        #[arg(long)]
-        use_stemmer: bool,
-    },
-    /// Precision, recall and F1 of knowledge-graph triples
-    Triples {
-        /// The two sides
-        #[command(flatten)]
-        files: Files,
-        /// Ignore case
-        #[arg(long)]
-        case_folded: bool,
-    },
-}
-
-/// The files of either side.
-#[derive(Debug, Clone, Args)]
-pub struct Files {
-    /// What is judged, one text a line
-    #[arg(long, value_name = "FILE")]
-    pub hypotheses: PathBuf,
-    /// What it is compared with, one text a line; several files are alternatives
-    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
-    pub references: Vec<PathBuf>,
-    /// Score each line by itself; switches the effective order of BLEU on
-    #[arg(long)]
-    pub sentence_level: bool,
-    /// Print JSON, one object a line
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// BLEU's options.
-#[derive(Debug, Clone, Args)]
-pub struct BleuArgs {
-    /// The two sides
-    #[command(flatten)]
-    pub files: Files,
-    /// Tokenization
-    #[arg(long, value_enum, default_value = "13a")]
-    pub tokenize: Tokenize,
-    /// Smoothing of orders without a match
-    #[arg(long, value_enum, default_value = "exp")]
-    pub smooth_method: SmoothMethod,
-    /// Value of floor (0.1) or add-k (1)
-    #[arg(long)]
-    pub smooth_value: Option<f64>,
-    /// Longest n-gram
-    #[arg(long, default_value_t = 4)]
-    pub max_ngram_order: u8,
-    /// Leave out orders that the hypothesis is too short for
-    #[arg(long)]
-    pub effective_order: bool,
-    /// Ignore case
-    #[arg(long)]
-    pub lowercase: bool,
-}
-
-/// chrF's options.
-#[derive(Debug, Clone, Args)]
-pub struct ChrfArgs {
-    /// The two sides
-    #[command(flatten)]
-    pub files: Files,
-    /// Longest character n-gram
-    #[arg(long, default_value_t = 6)]
-    pub char_order: u8,
-    /// Longest word n-gram; 2 makes chrF++
-    #[arg(long, default_value_t = 0)]
-    pub word_order: u8,
-    /// Weight of recall against precision
-    #[arg(long, default_value_t = 2.0)]
-    pub beta: f64,
-    /// Count spaces as characters
-    #[arg(long)]
-    pub whitespace: bool,
-    /// Epsilon smoothing instead of the effective order
-    #[arg(long)]
-    pub eps_smoothing: bool,
-    /// Ignore case
-    #[arg(long)]
-    pub lowercase: bool,
-}
-
-/// BLEU's tokenizations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Tokenize {
-    /// As the text is
-    None,
-    /// mteval-v13a
-    #[value(name = "13a")]
-    Mteval13a,
-    /// mteval-v14 for many scripts
-    Intl,
-    /// Every character
-    Char,
-}
-
-/// BLEU's smoothings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SmoothMethod {
-    /// Off
-    None,
-    /// A small count instead of zero
-    Floor,
-    /// Added to every count
-    AddK,
-    /// Halves with every order without a match
-    Exp,
-}
+pub use options::{BleuArgs, ChrfArgs, Files, Metric, ScoreArgs, SmoothMethod, Tokenize};
 
 /// Texts of both sides: hypotheses, and for each its references.
 struct Texts {
@@ -176,10 +48,19 @@ impl Texts {
         Ok(Self { hypotheses, references })
     }
 
-    /// One corpus for each item.
-    fn split(self) -> impl Iterator<Item = Self> {
+    /// Scores all together, or each line as a corpus of its own.
+    fn each(
+        self,
+        files: &Files,
+        score: impl Fn(&Self) -> Result<ScoreResult>,
+    ) -> Result<Vec<ScoreResult>> {
+        if !files.sentence_level {
+            return Ok(vec![score(&self)?]);
+        }
         let pairs = self.hypotheses.into_iter().zip(self.references);
-        pairs.map(|(text, group)| Self { hypotheses: vec![text], references: vec![group] })
+        let lines =
+            pairs.map(|(text, group)| Self { hypotheses: vec![text], references: vec![group] });
+        lines.map(|line| score(&line)).collect()
     }
 
     fn hypotheses(&self) -> Vec<&str> {
@@ -229,16 +110,6 @@ pub fn print(args: &ScoreArgs) -> Result<()> {
     Ok(())
 }
 
-impl Metric {
-    fn files(&self) -> &Files {
-        match self {
-            Self::Bleu(args) => &args.files,
-            Self::Chrf(args) => &args.files,
-            Self::Rouge { files, .. } | Self::Triples { files, .. } => files,
-        }
-    }
-}
-
 /// The score of the files; of each line, if so asked.
 ///
 /// # Errors
@@ -246,62 +117,24 @@ impl Metric {
 pub fn score(metric: &Metric) -> Result<Vec<ScoreResult>> {
     let files = metric.files();
     let texts = Texts::read(files)?;
-    if files.sentence_level {
-        texts.split().map(|item| score_texts(metric, &item)).collect()
-    } else {
-        Ok(vec![score_texts(metric, &texts)?])
-    }
-}
-
-fn score_texts(metric: &Metric, texts: &Texts) -> Result<ScoreResult> {
     match metric {
-        Metric::Bleu(args) => bleu(texts, &bleu_options(args)?),
-        Metric::Chrf(args) => chrf(texts, &chrf_options(args)),
+        Metric::Bleu(args) => {
+            let options = args.options()?;
+            texts.each(files, |texts| bleu(texts, &options))
+        }
+        Metric::Chrf(args) => texts.each(files, |texts| chrf(texts, &args.options())),
         Metric::Rouge { use_stemmer, .. } => {
-            rouge(texts, if *use_stemmer { Stemming::Porter } else { Stemming::None })
+            let stemming = if *use_stemmer { Stemming::Porter } else { Stemming::None };
+            texts.each(files, |texts| rouge(texts, stemming))
+        }
+        Metric::Likeness { encoder, .. } => {
+            let encoder = EncoderReward::read(Likeness::Embedding, encoder, &Device::flex())?;
+            texts.each(files, |texts| likeness(texts, &encoder))
         }
         Metric::Triples { case_folded, .. } => {
             let same = if *case_folded { TripleMatch::CaseFolded } else { TripleMatch::Exact };
-            triples(texts, same)
+            texts.each(files, |texts| triples(texts, same))
         }
-    }
-}
-
-fn bleu_options(args: &BleuArgs) -> Result<BleuOptions> {
-    let effective = args.effective_order || args.files.sentence_level;
-    Ok(BleuOptions {
-        tokenization: match args.tokenize {
-            Tokenize::None => Tokenization::None,
-            Tokenize::Mteval13a => Tokenization::Mteval13a,
-            Tokenize::Intl => Tokenization::International,
-            Tokenize::Char => Tokenization::Character,
-        },
-        smoothing: match (args.smooth_method, args.smooth_value) {
-            (SmoothMethod::Floor, value) => value.map_or(Smoothing::FLOOR, Smoothing::Floor),
-            (SmoothMethod::AddK, value) => value.map_or(Smoothing::ADD_K, Smoothing::AddK),
-            (SmoothMethod::None, None) => Smoothing::None,
-            (SmoothMethod::Exp, None) => Smoothing::Exp,
-            (SmoothMethod::None | SmoothMethod::Exp, Some(_)) => {
-                return Err(usage(
-                    "--smooth-value goes with --smooth-method floor or add-k: drop it, or choose one",
-                ));
-            }
-        },
-        order: usize::from(args.max_ngram_order),
-        effective_order: if effective { EffectiveOrder::On } else { EffectiveOrder::Off },
-        case: if args.lowercase { Case::Lower } else { Case::Mixed },
-    })
-}
-
-fn chrf_options(args: &ChrfArgs) -> ChrfOptions {
-    let epsilon = args.eps_smoothing;
-    ChrfOptions {
-        char_order: usize::from(args.char_order),
-        word_order: usize::from(args.word_order),
-        beta: args.beta,
-        case: if args.lowercase { Case::Lower } else { Case::Mixed },
-        whitespace: if args.whitespace { Whitespace::Kept } else { Whitespace::Removed },
-        smoothing: if epsilon { ChrfSmoothing::Epsilon } else { ChrfSmoothing::EffectiveOrder },
     }
 }
 
@@ -364,6 +197,23 @@ fn rouge(texts: &Texts, stemming: Stemming) -> Result<ScoreResult> {
     })
 }
 
+/// The means of the best references' scores.
+fn likeness(texts: &Texts, encoder: &EncoderReward) -> Result<ScoreResult> {
+    let pairs = texts.hypotheses.iter().zip(&texts.references);
+    let pairs: Vec<(&str, &[String])> =
+        pairs.map(|(text, references)| (text.as_str(), references.as_slice())).collect();
+    let mean = |likeness| {
+        let scores = encoder.best(&pairs, likeness).map_err(anyhow::Error::msg)?;
+        anyhow::Ok(scores.iter().copied().map(f64::from).sum::<f64>() / scores.len() as f64)
+    };
+    Ok(ScoreResult {
+        metric: Likeness::BertScore.name().to_owned(),
+        score: mean(Likeness::BertScore)?,
+        parts: BTreeMap::from([("cosine".to_owned(), mean(Likeness::Embedding)?)]),
+        signature: format!("nrefs:{}|multi:max|layer:last|idf:no|rescale:no", texts.count()),
+    })
+}
+
 fn triples(texts: &Texts, same: TripleMatch) -> Result<ScoreResult> {
     let parse = |line: &str| parse_triples(&line.replace(" ; ", "\n")).triples;
     let scores: Vec<_> = texts
@@ -394,5 +244,4 @@ fn triples(texts: &Texts, same: TripleMatch) -> Result<ScoreResult> {
 }
 
 #[cfg(test)]
-#[path = "score_tests.rs"]
 mod tests;
