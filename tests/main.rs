@@ -9,6 +9,7 @@ mod golden_encoder;
 mod golden_gguf;
 mod golden_model;
 mod golden_objective;
+mod golden_packed;
 mod golden_preference;
 mod golden_qwen2;
 mod learning;

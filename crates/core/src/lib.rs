@@ -6,6 +6,8 @@
 //! Without the feature `train` there are no gradients: what an engine of the page needs.
 
 pub mod bundle;
+#[cfg(feature = "train")]
+pub mod compress;
 mod first_order;
 #[cfg(feature = "train")]
 pub mod gguf;

@@ -43,7 +43,7 @@ pub struct PolicyManifest {
     pub context_length: usize,
     /// Number of tokens in the vocabulary.
     pub vocab_size: usize,
-    /// Number type of the stored weights: `f32` or `f16`.
+    /// Number type of the stored weights: `f32`, `f16`, `int8` or `int4`.
     pub stored_as: String,
     /// Bytes of keys and values of one token in f32.
     pub cache_bytes_per_token: u64,

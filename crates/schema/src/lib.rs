@@ -44,6 +44,9 @@ pub use rating::{
     MAX_SAMPLES, MAX_TEXT_BYTES, MAX_TOKENS, PairChoice, PolicyId, RATING_VERSION, RatedPrompt,
     Rating, RatingError, Thumb, Verdict,
 };
-pub use result::{CalibrationBin, Estimate, EvalResult, RewardResult, RunResult, ScoreResult};
+pub use result::{
+    CalibrationBin, CompressResult, Estimate, EvalResult, RewardResult, RunResult, ScoreResult,
+    Size,
+};
 pub use sample::{EndReason, Sample, Sampling, SamplingError};
 pub use turns::{Between, Place, Turns};

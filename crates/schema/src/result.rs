@@ -90,6 +90,44 @@ pub struct ScoreResult {
     pub signature: String,
 }
 
+/// `trainer compress --json`: a policy before and after it was made smaller.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CompressResult {
+    /// Version of this record.
+    pub version: u32,
+    /// Divergence from the original on held-out texts, in nats a token.
+    pub kl_nats: f64,
+    /// Held-out tokens.
+    pub tokens: usize,
+    /// The original, as a bundle.
+    pub before: Size,
+    /// What became of it.
+    pub after: Size,
+    /// Where it was measured.
+    pub device: String,
+    /// SHA-256 of the new bundle.
+    pub sha256: String,
+}
+
+/// How large, how good and how fast a policy is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Size {
+    /// Of the bundle.
+    pub bytes: u64,
+    /// Number of parameters.
+    pub parameters: u64,
+    /// Negative log-likelihood of held-out texts, in nats a token.
+    pub nll_nats: f64,
+    /// Its exponential.
+    pub perplexity: f64,
+    /// What greedy completions of held-out prompts are judged by; none where texts have no prompts.
+    pub metric: Option<String>,
+    /// Its mean.
+    pub reward: Option<f64>,
+    /// Of a batch of greedy completions.
+    pub tokens_per_second: Option<f64>,
+}
+
 /// `trainer reward`: how well a reward model foretells held-out verdicts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RewardResult {

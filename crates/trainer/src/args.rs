@@ -1,5 +1,6 @@
 //! The command line as typed. Nothing is checked here beyond its form.
 
+mod compress;
 mod feedback;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use kudos_schema::Sampling;
 use crate::bench::Mode;
 use crate::score::ScoreArgs;
 
+pub use compress::{CompressArgs, Weights};
 pub use feedback::{
     EvaluateArgs, FeedbackVerb, ImportArgs, InfluenceArgs, JudgeArgs, PullArgs, RatersArgs,
     StatsArgs, UncertaintyArgs,
@@ -58,6 +60,8 @@ pub enum Verb {
     Devices(DevicesArgs),
     /// Pack a policy into one file for the page, or unpack one into a folder
     Export(ExportArgs),
+    /// Make a policy smaller: fewer bits a weight, fewer weights
+    Compress(CompressArgs),
     /// Turn a GGUF file, a bundle or a folder into a Hugging Face folder
     Convert(ConvertArgs),
     /// Collect what people said of a policy, and count it

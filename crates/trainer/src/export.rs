@@ -65,10 +65,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     if args.output.extension().is_none_or(|extension| extension != "kudos") {
         return write_unpacked(&source.files, &args.output);
     }
-    let manifest = match &args.card {
-        Some(path) => card(path)?.manifest(),
-        None => source.manifest,
-    };
+    let manifest = described(args.card.as_deref(), source.manifest)?;
     check(&manifest)?;
     let name = manifest.name.clone();
     let bundle = pack(manifest, &source.files).map_err(|error| usage(error.to_string()))?;
@@ -84,8 +81,19 @@ fn write_unpacked(files: &PolicyFiles, folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What the card says of a policy, or what it says of itself.
+///
+/// # Errors
+/// Usage errors that name the card.
+pub(crate) fn described(path: Option<&Path>, own: PolicyManifest) -> Result<PolicyManifest> {
+    path.map_or(Ok(own), |path| card(path).map(Card::manifest))
+}
+
 /// A policy with what it says of itself: a bundle's manifest, of anything else the name alone.
-fn source(model: Option<&Path>) -> Result<Unpacked> {
+///
+/// # Errors
+/// Usage errors that name the file.
+pub(crate) fn source(model: Option<&Path>) -> Result<Unpacked> {
     let read = match model {
         None => Ok(policy::embedded_bundle()),
         Some(path) if is_bundle(path) => policy::read_bundle(path),
@@ -106,7 +114,10 @@ fn is_bundle(path: &Path) -> bool {
 }
 
 /// Whether tasks and settings are known here.
-fn check(manifest: &PolicyManifest) -> Result<()> {
+///
+/// # Errors
+/// What is not known.
+pub(crate) fn check(manifest: &PolicyManifest) -> Result<()> {
     manifest.sampling.validate().map_err(|error| usage(error.to_string()))?;
     let tasks = manifest.tasks.iter().chain(manifest.prompts.keys());
     tasks.map(String::as_str).try_for_each(|task| data::check_task(task).map(drop))

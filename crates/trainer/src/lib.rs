@@ -4,6 +4,7 @@ pub mod args;
 pub mod batches;
 pub mod bench;
 pub mod bootstrap;
+pub mod compress;
 pub mod convert;
 pub mod data;
 pub mod device;
@@ -61,6 +62,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Some(Verb::Sample(args)) => sample::run(args),
         Some(Verb::Export(args)) => export::run(args),
         Some(Verb::Convert(args)) => convert::run(args),
+        Some(Verb::Compress(args)) => compress::run(args),
         Some(Verb::Feedback(verb)) => feedback::run(verb),
         Some(Verb::Score(args)) => score::print(&args.score),
         Some(Verb::Devices(args)) => open_device::list(args),

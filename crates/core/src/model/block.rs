@@ -43,9 +43,19 @@ impl Block {
         rotation: Option<&Rotation>,
         visibility: &Visibility,
     ) -> Tensor<3> {
+        self.transform(self.mix(input, rotation, visibility))
+    }
+
+    /// The first part alone. `[B, T, D] -> [B, T, D]`
+    pub(super) fn mix(
+        &self,
+        input: Tensor<3>,
+        rotation: Option<&Rotation>,
+        visibility: &Visibility,
+    ) -> Tensor<3> {
         let normed = self.attention_norm.forward(input.clone());
         let mixed = self.attention.forward(normed, rotation, visibility);
-        self.transform(input + self.dropout.forward(mixed))
+        input + self.dropout.forward(mixed)
     }
 
     /// `[B, T, D] -> [B, T, D]`, with the past of `cache`
@@ -61,7 +71,8 @@ impl Block {
         self.transform(input + mixed)
     }
 
-    fn transform(&self, stream: Tensor<3>) -> Tensor<3> {
+    /// The second part alone. `[B, T, D] -> [B, T, D]`
+    pub(super) fn transform(&self, stream: Tensor<3>) -> Tensor<3> {
         let normed = self.feed_forward_norm.forward(stream.clone());
         stream + self.dropout.forward(self.feed_forward.forward(normed))
     }

@@ -121,6 +121,24 @@ impl Transformer {
         self.norm.forward(stream)
     }
 
+    /// The residual stream of each layer: before it, between its parts, after it. `[B, T] -> [B, T, D]` each
+    ///
+    /// # Panics
+    /// If the sequence is longer than the context.
+    #[cfg(feature = "train")]
+    pub fn streams(&self, tokens: &Tokens) -> Vec<[Tensor<3>; 3]> {
+        let (mut stream, positions, padding) = self.embed(tokens, None);
+        let visibility = Visibility::new(causal(positions.dims()[1], padding, &stream), &stream);
+        let rotation = self.rotation(&positions, stream.dtype());
+        let streams = self.blocks.iter().map(|block| {
+            let before = stream.clone();
+            let between = block.mix(before.clone(), rotation.as_ref(), &visibility);
+            stream = block.transform(between.clone());
+            [before, between, stream.clone()]
+        });
+        streams.collect()
+    }
+
     /// As [`hidden`](Self::hidden), with the positions in `cache` before the tokens; adds the new
     /// ones to it. The first call may hold many tokens with padding on the left; later calls one
     /// token of each sequence. `[B, T] -> [B, T, D]`

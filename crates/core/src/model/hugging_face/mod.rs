@@ -7,6 +7,7 @@
 #[cfg(feature = "train")]
 mod bert;
 mod config;
+pub(crate) mod packed;
 mod source;
 mod tables;
 mod weights;
@@ -19,6 +20,8 @@ pub use config::{SpecialTokens, config_from_json, config_to_json};
 pub(crate) use source::numbers;
 #[cfg(feature = "train")]
 pub use weights::as_safetensors;
+#[cfg(feature = "train")]
+pub(crate) use weights::each_stored;
 pub use weights::{StoredAs, read_weights, stored_numbers, write_weights};
 
 use thiserror::Error;
@@ -78,6 +81,9 @@ pub enum CheckpointError {
         /// The type in the file.
         dtype: String,
     },
+    /// Scales that do not fit their matrix.
+    #[error("`{0}` does not fit its matrix: the weights are damaged, compress the policy again")]
+    Packed(String),
     /// A GGUF file in place of the folder is unusable.
     #[cfg(feature = "train")]
     #[error("{0}")]

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use super::CheckpointError;
 use super::tables::{Entry, implied};
+use super::{CheckpointError, packed};
 #[cfg(feature = "train")]
 use crate::gguf::{Gguf, Numbers, is_gguf};
 
@@ -60,9 +60,7 @@ impl<'a> Source<'a> {
         match self {
             Self::Safetensors(file) => {
                 let view = entry.names().iter().find_map(|name| file.tensor(name).ok());
-                let Some(view) = view else { return Ok(None) };
-                let values = numbers(&entry.name, &view)?;
-                Ok(Some(HostTensor { shape: view.shape().to_vec(), values }))
+                view.map(|view| packed::tensor(file, &entry.name, &view)).transpose()
             }
             #[cfg(feature = "train")]
             Self::Gguf(file) => {
@@ -82,8 +80,8 @@ impl<'a> Source<'a> {
             Self::Safetensors(file) => {
                 let known: BTreeSet<String> = entries.iter().flat_map(Entry::names).collect();
                 let names = file.names();
-                let foreign =
-                    names.into_iter().find(|name| !known.contains(*name) && !implied(name));
+                let is_known = |name: &str| known.contains(packed::beside(name).unwrap_or(name));
+                let foreign = names.into_iter().find(|name| !is_known(name) && !implied(name));
                 foreign.map(str::to_owned)
             }
             #[cfg(feature = "train")]

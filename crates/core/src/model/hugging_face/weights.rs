@@ -7,9 +7,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::CheckpointError;
 use super::source::{HostTensor, Source};
 use super::tables::{Entry, entries};
+use super::{CheckpointError, packed};
 use crate::model::parameters::Path;
 use crate::model::{Transformer, TransformerConfig};
 
@@ -142,13 +142,44 @@ pub fn as_safetensors(
     bytes: &[u8],
     stored_as: StoredAs,
 ) -> Result<Vec<u8>, CheckpointError> {
+    let mut stored = Vec::new();
+    each_stored(config, bytes, |tensor| {
+        stored.push((tensor.name, tensor.shape, stored_as.bytes(&tensor.values)));
+    })?;
+    container(stored, stored_as)
+}
+
+/// A stored tensor of a policy in f32, in the file's orientation.
+#[cfg(feature = "train")]
+pub(crate) struct StoredTensor {
+    /// Its name in the file.
+    pub(crate) name: String,
+    /// Our parameters side by side in it.
+    pub(crate) parts: Vec<String>,
+    /// Whether rows are outputs.
+    pub(crate) transposed: bool,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: Vec<f32>,
+}
+
+/// Shows the stored tensors of a policy (safetensors or GGUF) one after the other.
+///
+/// # Errors
+/// If they are damaged, or do not belong to `config`.
+#[cfg(feature = "train")]
+pub(crate) fn each_stored(
+    config: &TransformerConfig,
+    bytes: &[u8],
+    mut see: impl FnMut(StoredTensor),
+) -> Result<(), CheckpointError> {
     let (source, entries) = (Source::open(bytes)?, entries(config));
     source.only(&entries)?;
-    let stored = entries.into_iter().map(|entry| {
-        let tensor = source.tensor(&entry, &[config.d_model])?;
-        Ok((entry.name, tensor.shape, stored_as.bytes(&tensor.values)))
-    });
-    container(stored.collect::<Result<_, CheckpointError>>()?, stored_as)
+    for entry in entries {
+        let HostTensor { shape, values } = source.tensor(&entry, &[config.d_model])?;
+        let Entry { name, parts, transposed, .. } = entry;
+        see(StoredTensor { name, parts, transposed, shape, values });
+    }
+    Ok(())
 }
 
 /// Number of stored values in safetensors bytes, and their number type as safetensors names it.
@@ -159,10 +190,19 @@ pub fn stored_numbers(bytes: &[u8]) -> Result<(u64, String), CheckpointError> {
     let file = SafeTensors::deserialize(bytes)
         .map_err(|error| CheckpointError::Container(error.to_string()))?;
     let tensors = file.tensors();
-    let values = tensors.iter().map(|(_, view)| view.shape().iter().product::<usize>() as u64);
-    let stored_as =
-        tensors.first().map(|(_, view)| format!("{:?}", view.dtype()).to_ascii_lowercase());
-    Ok((values.sum(), stored_as.unwrap_or_default()))
+    let own = tensors.iter().filter(|(name, _)| packed::beside(name).is_none());
+    let values = own.map(|(_, view)| {
+        let stored = view.shape().iter().product::<usize>() as u64;
+        if view.dtype() == Dtype::U8 { 2 * stored } else { stored }
+    });
+    let has = |dtype| tensors.iter().any(|(_, view)| view.dtype() == dtype);
+    let first = tensors.first().map(|(_, view)| format!("{:?}", view.dtype()));
+    let stored_as = match () {
+        () if has(Dtype::U8) => "int4".to_owned(),
+        () if has(Dtype::I8) => "int8".to_owned(),
+        () => first.unwrap_or_default().to_ascii_lowercase(),
+    };
+    Ok((values.sum(), stored_as))
 }
 
 /// Reads one stored tensor as f32 in our orientation, after checking its shape.

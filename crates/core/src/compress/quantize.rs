@@ -1,0 +1,151 @@
+//! Matrices in 8 or 4 bits a number, as `model::hugging_face::packed` reads them.
+//!
+//! Int8 is symmetric: a block's largest number becomes 127. Int4 has a scale and a minimum; of some narrower
+//! ranges the one is taken whose squared error is least, each number weighed by how loud its input is.
+//! Vectors (gains, biases) stay f32, and matrices whose rows are no whole blocks become f16.
+//! Source: Lin et al. 2024 (AWQ) for weighing by activations; Q8_0 and Q4_1 of ggml for the blocks.
+
+use burn::tensor::f16;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::calibration::Loudness;
+use crate::model::TransformerConfig;
+use crate::model::hugging_face::packed::{BLOCK, MINIMUM, SCALE};
+use crate::model::hugging_face::{CheckpointError, each_stored};
+
+/// Shares of a block's range that are tried in 4 bits.
+const RANGES: [f32; 8] = [1.0, 0.96, 0.92, 0.88, 0.84, 0.8, 0.75, 0.7];
+
+/// How matrices are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Packing {
+    /// 2 bytes a number.
+    F16,
+    /// 17/16 bytes a number.
+    Int8,
+    /// 5/8 bytes a number.
+    Int4,
+}
+
+/// A tensor as it goes into the file.
+struct Stored {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+/// The weights of a policy (safetensors, packed or not, or GGUF) with matrices packed.
+///
+/// # Errors
+/// If they are damaged, or do not belong to `config`.
+pub fn pack(
+    (config, weights): (&TransformerConfig, &[u8]),
+    packing: Packing,
+    loudness: Option<&Loudness>,
+) -> Result<Vec<u8>, CheckpointError> {
+    let mut stored = Vec::new();
+    each_stored(config, weights, |tensor| {
+        let loud = loudness.and_then(|loudness| loudness.of(&tensor.parts[0]));
+        let loud = loud.filter(|_| tensor.transposed);
+        stored.extend(matrix(tensor.name, (tensor.shape, &tensor.values), packing, loud));
+    })?;
+    let views = stored.iter().map(|one| {
+        let view = TensorView::new(one.dtype, one.shape.clone(), &one.bytes);
+        (one.name.as_str(), view.expect("bytes fit the shape"))
+    });
+    let metadata = [("format".to_owned(), "pt".to_owned())].into();
+    safetensors::serialize(views, Some(metadata))
+        .map_err(|error| CheckpointError::Container(error.to_string()))
+}
+
+/// A tensor with what stands beside it.
+fn matrix(
+    name: String,
+    (shape, values): (Vec<usize>, &[f32]),
+    packing: Packing,
+    loud: Option<&[f32]>,
+) -> Vec<Stored> {
+    let width = shape[shape.len() - 1];
+    if shape.len() < 2 {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        return vec![Stored { name, dtype: Dtype::F32, shape, bytes }];
+    }
+    let loud = loud.map_or_else(|| vec![1.0; width], <[f32]>::to_vec);
+    let blocks = values.chunks_exact(BLOCK).zip(loud.chunks_exact(BLOCK).cycle());
+    let beside = |part: &str, numbers: &[f32]| {
+        let mut shape = shape.clone();
+        *shape.last_mut().expect("a matrix has columns") /= BLOCK;
+        Stored { name: format!("{name}{part}"), dtype: Dtype::F16, shape, bytes: halves(numbers) }
+    };
+    match packing {
+        _ if !width.is_multiple_of(BLOCK) => {
+            vec![Stored { name, dtype: Dtype::F16, shape, bytes: halves(values) }]
+        }
+        Packing::F16 => vec![Stored { name, dtype: Dtype::F16, shape, bytes: halves(values) }],
+        Packing::Int8 => {
+            let (mut scales, mut bytes) = (Vec::new(), Vec::new());
+            for (block, _) in blocks {
+                let scale = in_half(greatest(block) / 127.0);
+                scales.push(scale);
+                bytes.extend(
+                    block.iter().map(|value| whole(value / scale, -127.0, 127.0) as i8 as u8),
+                );
+            }
+            let scales = beside(SCALE, &scales);
+            vec![Stored { name, dtype: Dtype::I8, shape, bytes }, scales]
+        }
+        Packing::Int4 => {
+            let (mut scales, mut minima, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+            for (block, loud) in blocks {
+                let (scale, minimum) = best_range(block, loud);
+                scales.push(scale);
+                minima.push(minimum);
+                let q = |value: f32| whole((value - minimum) / scale, 0.0, 15.0) as u8;
+                bytes.extend(block.chunks_exact(2).map(|two| q(two[0]) | (q(two[1]) << 4)));
+            }
+            let parts = [beside(SCALE, &scales), beside(MINIMUM, &minima)];
+            let mut shape = shape;
+            *shape.last_mut().expect("a matrix has columns") /= 2;
+            let [scales, minima] = parts;
+            vec![Stored { name, dtype: Dtype::U8, shape, bytes }, scales, minima]
+        }
+    }
+}
+
+/// Scale and minimum of a block in 4 bits, as half precision holds them.
+fn best_range(block: &[f32], loud: &[f32]) -> (f32, f32) {
+    let least = block.iter().copied().fold(f32::INFINITY, f32::min);
+    let greatest = block.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let tried = RANGES.map(|share| {
+        let middle = 0.5 * (least + greatest);
+        let minimum = in_half(middle - 0.5 * share * (greatest - least));
+        let scale = in_half(share * (greatest - least) / 15.0);
+        let error = |(value, loud): (&f32, &f32)| {
+            let rounded = whole((value - minimum) / scale, 0.0, 15.0) * scale + minimum;
+            loud * (value - rounded) * (value - rounded)
+        };
+        (block.iter().zip(loud).map(error).sum::<f32>(), scale, minimum)
+    });
+    let best = tried.into_iter().reduce(|best, next| if next.0 < best.0 { next } else { best });
+    best.map(|(_, scale, minimum)| (scale, minimum)).expect("some range is tried")
+}
+
+fn whole(value: f32, least: f32, most: f32) -> f32 {
+    // A block of equal numbers has scale 0 and any q.
+    if value.is_nan() { 0.0 } else { value.round().clamp(least, most) }
+}
+
+fn greatest(block: &[f32]) -> f32 {
+    block.iter().fold(0.0, |most, value| most.max(value.abs()))
+}
+
+fn in_half(value: f32) -> f32 {
+    f16::from_f32(value).to_f32()
+}
+
+fn halves(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect()
+}

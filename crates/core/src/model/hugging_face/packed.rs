@@ -1,0 +1,75 @@
+//! Quantized matrices of a safetensors file: blocks of numbers in a row share a scale.
+//!
+//! Formula: `x = scale q` with whole q from -127 to 127, one byte each (type I8); or
+//! `x = scale q + minimum` with q from 0 to 15, two a byte, the first in the low half (type U8). Scales and
+//! minima are F16 and stand beside the matrix as `NAME.scale` and `NAME.minimum`, one for each block of
+//! [`BLOCK`] numbers. A file says by these types and names alone what it holds.
+//!
+//! Written by `compress`. Source: the formats Q8_0 and Q4_1 of ggml, with parts apart.
+
+use burn::tensor::f16;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use super::CheckpointError;
+use super::source::{HostTensor, numbers};
+
+/// Numbers that share a scale.
+pub(crate) const BLOCK: usize = 32;
+/// What is added to a matrix' name for its scales.
+pub(crate) const SCALE: &str = ".scale";
+/// What is added to a matrix' name for its minima.
+pub(crate) const MINIMUM: &str = ".minimum";
+
+/// A stored tensor in f32, packed or not.
+pub(super) fn tensor(
+    file: &SafeTensors<'_>,
+    name: &str,
+    view: &TensorView<'_>,
+) -> Result<HostTensor, CheckpointError> {
+    let per_byte = match view.dtype() {
+        Dtype::I8 => 1,
+        Dtype::U8 => 2,
+        _ => {
+            return Ok(HostTensor { shape: view.shape().to_vec(), values: numbers(name, view)? });
+        }
+    };
+    let mut shape = view.shape().to_vec();
+    if let Some(width) = shape.last_mut() {
+        *width *= per_byte;
+    }
+    let count = view.data().len() * per_byte;
+    let beside = |part: &str| {
+        let name = format!("{name}{part}");
+        let missing = CheckpointError::Missing(name.clone());
+        let numbers = halves(file.tensor(&name).map_err(|_| missing)?.data());
+        // Rows are whole blocks, or blocks would reach over their ends.
+        let fits = numbers.len() * BLOCK == count && shape.last().is_some_and(|w| w % BLOCK == 0);
+        fits.then_some(numbers).ok_or(CheckpointError::Packed(name))
+    };
+    let scales = beside(SCALE)?;
+    let blocks = view.data().chunks_exact(BLOCK / per_byte).zip(&scales);
+    let values = if per_byte == 1 {
+        let block = |(bytes, scale): (&'_ [u8], &f32)| {
+            bytes.iter().map(|byte| f32::from(*byte as i8) * scale).collect::<Vec<f32>>()
+        };
+        blocks.flat_map(block).collect()
+    } else {
+        let minima = beside(MINIMUM)?;
+        let block = |((bytes, scale), minimum): ((&'_ [u8], &f32), &f32)| {
+            let halves = bytes.iter().flat_map(|byte| [byte & 15, byte >> 4]);
+            halves.map(|q| f32::from(q) * scale + minimum).collect::<Vec<f32>>()
+        };
+        blocks.zip(&minima).flat_map(block).collect()
+    };
+    Ok(HostTensor { shape, values })
+}
+
+/// The name of the matrix that a tensor stands beside, if its name says so.
+pub(super) fn beside(name: &str) -> Option<&str> {
+    name.strip_suffix(SCALE).or_else(|| name.strip_suffix(MINIMUM))
+}
+
+fn halves(bytes: &[u8]) -> Vec<f32> {
+    let pairs = bytes.chunks_exact(2);
+    pairs.map(|pair| f16::from_le_bytes([pair[0], pair[1]]).to_f32()).collect()
+}
