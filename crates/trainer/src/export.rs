@@ -5,12 +5,12 @@ use std::path::Path;
 
 use anyhow::Result;
 use kudos_core::bundle::{Unpacked, pack, sha256};
-use kudos_core::model::hugging_face::StoredAs;
+use kudos_core::model::hugging_face::{StoredAs, stored_numbers};
 use kudos_schema::{PolicyManifest, Sampling};
 use serde::Deserialize;
 
 use crate::args::ExportArgs;
-use crate::policy::{self, PolicyFiles};
+use crate::policy::{self, PolicyError, PolicyFiles};
 use crate::store::{write_file, write_folder};
 use crate::usage::usage;
 use crate::{data, output};
@@ -63,7 +63,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     }
     let source = source(args.model.as_deref())?;
     if args.output.extension().is_none_or(|extension| extension != "kudos") {
-        return write_unpacked(&source.files, &args.output);
+        return write_unpacked(source.files, &args.output);
     }
     let manifest = described(args.card.as_deref(), source.manifest)?;
     check(&manifest)?;
@@ -75,8 +75,13 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     Ok(())
 }
 
-fn write_unpacked(files: &PolicyFiles, folder: &Path) -> Result<()> {
-    write_folder(folder, |folder| policy::write(files, folder))?;
+/// Others read what is not packed.
+fn write_unpacked(files: PolicyFiles, folder: &Path) -> Result<()> {
+    let usable = |error: PolicyError| usage(error.to_string());
+    let (_, stored_as) = stored_numbers(&files.weights).map_err(|error| usable(error.into()))?;
+    let is_packed = stored_as.starts_with("int");
+    let files = if is_packed { files.converted(StoredAs::F32).map_err(usable)? } else { files };
+    write_folder(folder, |folder| policy::write(&files, folder))?;
     output::result(&format!("model.safetensors  sha256 {}", files.sha256()));
     Ok(())
 }
