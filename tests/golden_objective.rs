@@ -6,8 +6,8 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use kudos_core::objective::{
-    Aggregation, Baseline, EntropyUse, KlCoefficient, KlPlacement, Objective, PolicyGradient,
-    PolicyGradientState, TokenBatch, score_logits,
+    Aggregation, Baseline, Collected, Deviation, EntropyBonus, EntropyUse, KlCoefficient,
+    KlPlacement, Objective, PolicyGradient, PolicyGradientState, Scale, TokenBatch, score_logits,
 };
 use kudos_core::rollout::Rollout;
 use kudos_schema::EndReason;
@@ -59,8 +59,12 @@ fn choices(case: &Value, golden: &Golden) -> PolicyGradient {
             "none" => Baseline::None,
             "batch_mean" => Baseline::BatchMean,
             "leave_one_out" => Baseline::LeaveOneOut,
-            "group_z_score" => Baseline::GroupZScore { epsilon: 1e-4 },
+            "group_z_score" => Baseline::GroupMean,
             other => panic!("baseline {other}"),
+        },
+        scale: match text("baseline") {
+            "group_z_score" => Scale::Group(Deviation::GRPO),
+            _ => Scale::None,
         },
         aggregation: match text("aggregation") {
             "token_mean" => Aggregation::TokenMean,
@@ -76,7 +80,7 @@ fn choices(case: &Value, golden: &Golden) -> PolicyGradient {
             other => panic!("kl {other}"),
         },
         kl_coefficient: KlCoefficient::Fixed(golden.json["beta"].as_f64().unwrap()),
-        entropy_bonus: case["entropy_coefficient"].as_f64().unwrap(),
+        entropy_bonus: EntropyBonus::Fixed(case["entropy_coefficient"].as_f64().unwrap()),
         temperature: case["temperature"].as_f64().unwrap(),
         ..PolicyGradient::reinforce()
     }
@@ -109,7 +113,10 @@ fn check(golden: &Golden, case: &Value) {
     let reference = golden.log_probs("reference_logits", choices.temperature);
     let mut state = choices.initial_state();
     let group = golden.json["group"].as_u64().unwrap() as usize;
-    let prepared = choices.prepare(&rollout, &rewards, &reference, (group, &mut state));
+    let now = choices.coefficients(&state);
+    let collected =
+        Collected { reference: &reference, ..Collected::new(&rollout, &rewards, group) };
+    let prepared = choices.prepare(&collected, &mut state);
     let advantages: Vec<f32> = prepared.experiences.iter().map(|one| one.advantages[0]).collect();
     assert!(worst(&advantages, &floats(&case["advantages"])) < 1e-5, "{case}");
 
@@ -124,9 +131,9 @@ fn check(golden: &Golden, case: &Value) {
     let leaf = leaf.require_grad();
     let targets: Vec<i32> = actions.iter().flatten().map(|id| *id as i32).collect();
     let targets = Tensor::<2, Int>::from_data(TensorData::new(targets, [count, 1]), &device);
-    let objective = choices.at(state.beta);
+    let objective = choices.at(now);
     let scores = score_logits(leaf.clone(), targets, objective.scoring());
-    assert_eq!(objective.scoring().entropy == EntropyUse::Learn, choices.entropy_bonus != 0.0);
+    assert_eq!(objective.scoring().entropy == EntropyUse::Learn, now.entropy_bonus != 0.0);
     let loss = objective.loss(&scores, &TokenBatch::new(&prepared.experiences, &device));
     let mut gradients = loss.backward();
     let loss: f32 = loss.into_data().try_to_vec::<f32>().unwrap()[0];
@@ -164,7 +171,8 @@ fn advantages(
         end_reasons: vec![EndReason::Stop; rewards.len()],
     };
     let reference = vec![vec![0.0]; rewards.len()];
-    let prepared = choices.prepare(&rollout, rewards, &reference, (1, state));
+    let collected = Collected { reference: &reference, ..Collected::new(&rollout, rewards, 1) };
+    let prepared = choices.prepare(&collected, state);
     prepared.experiences.iter().map(|one| one.advantages[0]).collect()
 }
 

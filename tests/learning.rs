@@ -7,9 +7,9 @@ use kudos_core::learn::{Activations, learn, learn_scores, log_probs, scores, tra
 use kudos_core::model::parameters::Path;
 use kudos_core::model::{Scorer, Transformer, TransformerConfig, Trunk, cast, initialize};
 use kudos_core::objective::{
-    Aggregation, Baseline, Experience, KlCoefficient, KlPlacement, Linear, Objective, Pair,
-    PolicyGradient, Preference, PreferenceLoss, RewardFit, Side, Supervised, Truncated, VerdictOn,
-    Weighted,
+    Aggregation, Algorithm, Clip, Coefficients, Collected, EntropyBonus, Experience, KlCoefficient,
+    KlPlacement, Linear, Objective, Pair, PolicyGradient, Preference, PreferenceLoss, RatioLevel,
+    RewardFit, Side, Supervised, Surrogate, Truncated, VerdictOn, Weighted,
 };
 use kudos_core::optim::{AdamW, AdamWConfig, Gradients};
 use kudos_core::rollout::Rollout;
@@ -80,7 +80,9 @@ fn experiences(choices: &PolicyGradient) -> Vec<Experience> {
     let rewards: Vec<f32> =
         rollout.prompts.iter().map(|_| (coins.next_u32() % 1000) as f32 / 500.0).collect();
     let mut state = choices.initial_state();
-    choices.prepare(&rollout, &rewards, &reference, (GROUP, &mut state)).experiences
+    let collected =
+        Collected { reference: &reference, ..Collected::new(&rollout, &rewards, GROUP) };
+    choices.prepare(&collected, &mut state).experiences
 }
 
 fn imitation() -> (Supervised, Vec<Experience>) {
@@ -213,17 +215,18 @@ fn the_gradient_of_every_objective_is_its_finite_difference() {
         for kl_placement in
             [KlPlacement::None, KlPlacement::RewardK1, KlPlacement::LossK2, KlPlacement::LossK3]
         {
+            let bonus = if aggregation == Aggregation::TokenMean { 0.2 } else { 0.0 };
             let choices = PolicyGradient {
                 aggregation,
                 kl_placement,
-                baseline: Baseline::GroupZScore { epsilon: 1e-4 },
+                surrogate: Surrogate::ScoreFunction,
                 kl_coefficient: KlCoefficient::Fixed(0.3),
-                entropy_bonus: if aggregation == Aggregation::TokenMean { 0.2 } else { 0.0 },
+                entropy_bonus: EntropyBonus::Fixed(bonus),
                 truncated: Truncated::Mask,
                 temperature: if kl_placement == KlPlacement::LossK3 { 0.7 } else { 1.0 },
-                ..PolicyGradient::reinforce()
+                ..PolicyGradient::grpo()
             };
-            let objective = choices.at(0.3);
+            let objective = choices.at(Coefficients { beta: 0.3, entropy_bonus: bonus });
             check_gradient(&format!("{choices:?}"), &objective, &self::experiences(&choices));
         }
     }
@@ -298,6 +301,114 @@ fn the_gradient_of_scores_is_their_finite_difference_in_any_micro_batches() {
     }
 }
 
+/// Experience whose collecting policy stands a little off the model, so that ratios are near but not 1.
+fn near_ratios(choices: &PolicyGradient, model: &Transformer) -> Vec<Experience> {
+    let mut all = experiences(choices);
+    let pairs: Vec<(&[u32], &[u32])> =
+        all.iter().map(|one| (&one.prompt[..], &one.completion[..])).collect();
+    let current = block_on(log_probs(&model.valid(), &pairs, choices.temperature, 8)).unwrap();
+    let mut coins = ChaCha8Rng::seed_from_u64(9);
+    for (one, row) in all.iter_mut().zip(current) {
+        let off = |value: f32| value + (coins.next_u32() % 1000) as f32 / 2000.0 - 0.25;
+        one.old = row.into_iter().map(off).collect();
+    }
+    all
+}
+
+/// Each way of carrying the gradient by a ratio.
+fn surrogates() -> [Surrogate; 6] {
+    let clip = Surrogate::Clip(Clip::default());
+    let of = |level| Surrogate::Clip(Clip { level, low: 0.1, high: 0.15, ..Clip::default() });
+    [
+        clip,
+        of(RatioLevel::SequenceMean),
+        of(RatioLevel::Sequence),
+        Surrogate::Ratio { level: RatioLevel::Token },
+        Surrogate::Ratio { level: RatioLevel::SequenceMean },
+        Surrogate::Clip(Clip { dual: kudos_core::objective::Dual::At(1.1), ..Clip::default() }),
+    ]
+}
+
+#[test]
+fn the_gradient_of_every_ratio_is_its_finite_difference() {
+    let now = Coefficients { beta: 0.1, entropy_bonus: 0.0 };
+    for surrogate in surrogates() {
+        let choices = PolicyGradient { surrogate, ..PolicyGradient::grpo() };
+        let model = model(&configs()[0], &Device::flex().autodiff());
+        let experiences = near_ratios(&choices, &model);
+        check_slopes(&format!("{surrogate:?}"), &model, &|model| {
+            let learned = learn(model, &experiences, &choices.at(now), 64);
+            (number(learned.loss), learned.gradients)
+        });
+    }
+}
+
+#[test]
+fn micro_batches_change_no_ratio_of_whole_completions() {
+    let now = Coefficients { beta: 0.1, entropy_bonus: 0.0 };
+    for surrogate in surrogates() {
+        let choices = PolicyGradient { surrogate, ..PolicyGradient::grpo() };
+        let model = model(&configs()[0], &Device::flex().autodiff());
+        let experiences = near_ratios(&choices, &model);
+        let gradient = |size| flat(&learn(&model, &experiences, &choices.at(now), size).gradients);
+        let whole = gradient(64);
+        for size in [1, 3] {
+            assert!(worst(&gradient(size), &whole) < 1e-5 * norm(&whole) as f32, "{surrogate:?}");
+        }
+    }
+}
+
+#[test]
+fn ppo_on_the_policy_that_drew_and_without_clipping_is_reinforce_with_its_baseline() {
+    let now = Coefficients { beta: 0.0, entropy_bonus: 0.0 };
+    let model = model(&configs()[0], &Device::flex().autodiff());
+    let gradient = |surrogate| {
+        let choices = PolicyGradient { surrogate, ..PolicyGradient::dr_grpo() };
+        let choices = PolicyGradient { aggregation: Aggregation::TokenMean, ..choices };
+        let mut all = experiences(&choices);
+        let pairs: Vec<(&[u32], &[u32])> =
+            all.iter().map(|one| (&one.prompt[..], &one.completion[..])).collect();
+        let current = block_on(log_probs(&model.valid(), &pairs, 1.0, 8)).unwrap();
+        all.iter_mut().zip(current).for_each(|(one, row)| one.old = row);
+        flat(&learn(&model, &all, &choices.at(now), 64).gradients)
+    };
+    let reinforce = gradient(Surrogate::ScoreFunction);
+    let unclipped = Surrogate::Ratio { level: RatioLevel::Token };
+    let clipped = Surrogate::Clip(Clip::default());
+    let detached = Surrogate::DetachedRatio { ceiling: 2.0 };
+    for surrogate in [unclipped, clipped, detached] {
+        let off = worst(&gradient(surrogate), &reinforce);
+        assert!(off < 1e-5 * norm(&reinforce) as f32, "{surrogate:?}: {off}");
+    }
+}
+
+#[test]
+fn ten_steps_of_every_algorithm_change_the_weights_and_stay_finite() {
+    let all = [
+        Algorithm::Grpo,
+        Algorithm::DrGrpo,
+        Algorithm::Dapo,
+        Algorithm::ReinforcePlusPlus,
+        Algorithm::ReinforcePlusPlusBaseline,
+        Algorithm::Gspo,
+        Algorithm::Cispo,
+    ];
+    for algorithm in all {
+        let sampling = kudos_schema::Sampling { max_completion_length: 12, ..Default::default() };
+        let choices = algorithm.ours().drawn_by(&sampling);
+        let now = choices.coefficients(&choices.initial_state());
+        let start = model(&configs()[0], &Device::flex().autodiff());
+        let experiences = near_ratios(&choices, &start);
+        let (losses, after) = trajectory(&|model| {
+            let learned = learn(model, &experiences, &choices.at(now), 8);
+            (number(learned.loss), learned.gradients)
+        });
+        assert!(losses.iter().all(|loss| loss.is_finite()), "{algorithm:?}: {losses:?}");
+        assert!(losses[9] < losses[0], "{algorithm:?}: {losses:?}");
+        assert!(worst(&after, &weights(&start)) > 1e-4, "{algorithm:?}");
+    }
+}
+
 /// Losses of ten steps and the weights after them, when `cut` makes the gradient of each step.
 fn trajectory(cut: &dyn Fn(&Transformer) -> (f64, Gradients)) -> (Vec<f64>, Vec<f32>) {
     let mut model = model(&configs()[0], &Device::flex().autodiff());
@@ -320,11 +431,11 @@ fn micro_batches_accumulation_padding_and_order_change_no_trajectory() {
         let choices = PolicyGradient {
             aggregation,
             kl_placement: KlPlacement::LossK3,
-            entropy_bonus: 0.05,
+            entropy_bonus: EntropyBonus::Fixed(0.05),
             truncated: Truncated::Mask,
             ..PolicyGradient::rloo()
         };
-        let objective = choices.at(0.1);
+        let objective = choices.at(Coefficients { beta: 0.1, entropy_bonus: 0.05 });
         let whole = experiences(&choices);
         let learned = |model: &Transformer, part: &[Experience], size: usize| {
             let learned = learn(model, part, &objective, size);
@@ -379,7 +490,7 @@ fn activations_computed_again_give_the_same_steps() {
 #[test]
 fn gradients_in_half_precision_point_where_those_in_full_precision_do() {
     let choices = PolicyGradient { kl_placement: KlPlacement::LossK3, ..PolicyGradient::rloo() };
-    let objective = choices.at(0.1);
+    let objective = choices.at(Coefficients { beta: 0.1, entropy_bonus: 0.0 });
     let experiences = experiences(&choices);
     for config in configs() {
         let model = model(&config, &Device::flex().autodiff());

@@ -10,6 +10,7 @@ mod golden_gguf;
 mod golden_model;
 mod golden_objective;
 mod golden_packed;
+mod golden_objectives;
 mod golden_preference;
 mod golden_qwen2;
 mod learning;

@@ -25,6 +25,9 @@ pub struct Learned {
     pub loss: Tensor<1>,
     /// Weighted mean entropy of the chosen tokens in nats, where it was asked for. `[1]`
     pub entropy: Option<Tensor<1>>,
+    /// What the bounds of a ratio held, where there is one: tokens held from below, tokens held from above,
+    /// the sum of `log p_old - log p`, tokens. `[4]`
+    pub clipping: Option<Tensor<1>>,
 }
 
 /// Adds up the gradients of `experiences`, at most `micro_batch_size` sequences at a time.
@@ -51,6 +54,7 @@ impl Learned {
             gradients: self.gradients.plus(other.gradients),
             loss: self.loss + other.loss,
             entropy: self.entropy.zip(other.entropy).map(|(sum, part)| sum + part),
+            clipping: self.clipping.zip(other.clipping).map(|(sum, part)| sum + part),
         }
     }
 }
@@ -59,21 +63,17 @@ fn learn_part(model: &Transformer, part: &[Experience], objective: &dyn Objectiv
     let scores = score(model, &pairs(part), objective.scoring());
     let batch = TokenBatch::new(part, &model.device());
     let loss = objective.loss(&scores, &batch);
+    let clipping = objective.clipping(&scores, &batch);
     let weights = batch.weights.without_autodiff();
-    let entropy = scores
-        .entropy
-        .map(|entropy| (entropy.without_autodiff() * weights.clone()).sum() / weights.sum());
+    // A sum, not a mean: a micro-batch may have no weight at all.
+    let entropy =
+        scores.entropy.map(|entropy| (entropy.without_autodiff() * weights.clone()).sum());
     let scale = if model.dtype() == DType::F16 { F16_LOSS_SCALE } else { 1.0 };
     let mut gradients = Gradients::of(model, loss.clone().mul_scalar(scale).backward());
     if scale != 1.0 {
         gradients.scale(scale.recip());
     }
-    let share = part.iter().flat_map(|one| &one.weights).sum::<f32>();
-    Learned {
-        gradients,
-        loss: loss.without_autodiff(),
-        entropy: entropy.map(|entropy| entropy.mul_scalar(share)),
-    }
+    Learned { gradients, loss: loss.without_autodiff(), entropy, clipping }
 }
 
 /// Log-probability in nats of every completion's tokens, on the host, at a temperature.

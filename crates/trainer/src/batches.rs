@@ -19,6 +19,10 @@ pub enum Purpose {
     Device = 4,
     /// Verdicts drawn anew for each reward model of several.
     Members = 5,
+    /// Prompts drawn in place of those without signal.
+    Resample = 6,
+    /// Parts that the completions of a step are dealt into.
+    MiniBatches = 7,
 }
 
 /// The generator of one purpose at one step or epoch.
@@ -45,6 +49,37 @@ pub fn items_of_step(seed: u64, step: usize, count: usize, n_items: usize) -> Ve
             order.1[place % n_items]
         })
         .collect()
+}
+
+/// `count` of `n_items`, all different where there are enough, for the `attempt`-th draw in place of groups
+/// without signal at step `step`.
+pub fn items_instead(
+    seed: u64,
+    (step, attempt): (usize, usize),
+    count: usize,
+    n_items: usize,
+) -> Vec<usize> {
+    let number = (step as u64) << 8 | (attempt as u64 & 0xff);
+    let mut shuffled: Vec<usize> = (0..n_items).collect();
+    shuffled.shuffle(&mut coins(seed, Purpose::Resample, number));
+    shuffled.into_iter().cycle().take(count).collect()
+}
+
+/// The places of `count` completions, dealt into `parts` as equal as can be for the `iteration`-th pass
+/// over them at step `step`; in order where there is a single part.
+pub fn mini_batches(
+    seed: u64,
+    (step, iteration): (usize, usize),
+    count: usize,
+    parts: usize,
+) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..count).collect();
+    if parts > 1 {
+        let number = (step as u64) << 16 | (iteration as u64 & 0xffff);
+        order.shuffle(&mut coins(seed, Purpose::MiniBatches, number));
+    }
+    let size = count.div_ceil(parts.max(1)).max(1);
+    order.chunks(size).map(<[usize]>::to_vec).collect()
 }
 
 /// The text that windows are cut from, and how.
@@ -98,6 +133,28 @@ mod tests {
         assert_eq!(items_of_step(3, 1, 7, 7), whole[7..]);
         assert_eq!([items_of_step(3, 0, 4, 7), items_of_step(3, 1, 4, 7)].concat(), whole[..8]);
         assert_ne!(whole[..7], whole[7..]);
+    }
+
+    #[test]
+    fn every_pass_deals_each_completion_into_one_mini_batch() {
+        for iteration in 0..3 {
+            let dealt = mini_batches(3, (1, iteration), 10, 4);
+            assert_eq!(dealt.len(), 4);
+            let mut all = dealt.concat();
+            assert_ne!(all, (0..10).collect::<Vec<_>>());
+            all.sort_unstable();
+            assert_eq!(all, (0..10).collect::<Vec<_>>());
+        }
+        assert_ne!(mini_batches(3, (1, 0), 10, 4), mini_batches(3, (1, 1), 10, 4));
+        assert_eq!(mini_batches(3, (1, 0), 3, 1), [[0, 1, 2]]);
+    }
+
+    #[test]
+    fn items_drawn_instead_differ_from_attempt_to_attempt() {
+        let first = items_instead(3, (2, 1), 5, 20);
+        assert_eq!(first, items_instead(3, (2, 1), 5, 20));
+        assert_ne!(first, items_instead(3, (2, 2), 5, 20));
+        assert_eq!(items_instead(3, (2, 1), 5, 2).len(), 5);
     }
 
     fn windows(repeat_share: f64) -> Windows {

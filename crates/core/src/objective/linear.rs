@@ -35,6 +35,7 @@ impl Linear {
             weights: vec![1.0; completion.len()],
             advantages: vec![-*slope as f32; completion.len()],
             reference: vec![0.0; completion.len()],
+            old: vec![0.0; completion.len()],
         })
         .collect()
     }

@@ -20,8 +20,10 @@ pub use importance::{
 };
 pub use linear::{Linear, Linearized};
 pub use policy_gradient::{
-    Baseline, KlCoefficient, KlPlacement, PolicyGradient, PolicyGradientState, Prepared, Surrogate,
-    Truncated,
+    Algorithm, Baseline, Clip, Coefficients, Collected, Compat, Correction, Ddof, Deviation, Dual,
+    EntropyBonus, FlatGroups, Guard, KlCoefficient, KlPlacement, PolicyGradient,
+    PolicyGradientState, Prepared, Scale, Surrogate, Truncated, flat_groups,
+    generalized_advantages,
 };
 pub use preference::{Pair, Preference, PreferenceLoss, PreferenceReport, Side};
 pub use reward_model::{RewardFit, VerdictOn, Weighted};
@@ -29,7 +31,7 @@ pub use scores::{EntropyUse, Scores, Scoring, score, score_logits};
 pub use supervised::Supervised;
 pub use unpaired::{Judged, Label, Unpaired};
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// One completion with what each of its tokens is worth. Vectors have the completion's length.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +46,9 @@ pub struct Experience {
     pub advantages: Vec<f32>,
     /// Log-probability of each token under the reference, in nats.
     pub reference: Vec<f32>,
+    /// Log-probability of each token under the policy as it was when the completion was collected, in
+    /// nats: what a ratio is taken to.
+    pub old: Vec<f32>,
 }
 
 /// The per-token numbers of a micro-batch on the device.
@@ -55,6 +60,14 @@ pub struct TokenBatch {
     pub advantages: Tensor<1>,
     /// Log-probability under the reference, in nats. `[N]`
     pub reference: Tensor<1>,
+    /// Log-probability under the policy that collected, in nats. `[N]`
+    pub old: Tensor<1>,
+    /// Which completion each token is of. `[N]`
+    pub places: Tensor<1, Int>,
+    /// How many tokens that completion has. `[N]`
+    pub lengths: Tensor<1>,
+    /// B, the number of completions.
+    pub completions: usize,
 }
 
 /// A loss over chosen tokens.
@@ -65,6 +78,12 @@ pub trait Objective: Sync {
 
     /// How the completions are scored for it.
     fn scoring(&self) -> Scoring;
+
+    /// What a ratio's bounds held, in parts that add up: tokens held from below, tokens held from above,
+    /// the sum of `log p_old - log p`, tokens. None without a ratio. `[N], [N] -> [4]`
+    fn clipping(&self, _scores: &Scores, _batch: &TokenBatch) -> Option<Tensor<1>> {
+        None
+    }
 }
 
 impl TokenBatch {
@@ -75,10 +94,19 @@ impl TokenBatch {
             let length = values.len();
             Tensor::from_data(TensorData::new(values, [length]), device)
         };
+        let lengths = experiences.iter().map(|one| one.completion.len());
+        let tokens = lengths.enumerate().flat_map(|token| std::iter::repeat_n(token, token.1));
+        let (places, lengths): (Vec<i32>, Vec<f32>) =
+            tokens.map(|(place, length)| (place as i32, length as f32)).unzip();
+        let count = places.len();
         Self {
             weights: upload(|one| &one.weights),
             advantages: upload(|one| &one.advantages),
             reference: upload(|one| &one.reference),
+            old: upload(|one| &one.old),
+            places: Tensor::from_data(TensorData::new(places, [count]), device),
+            lengths: Tensor::from_data(TensorData::new(lengths, [count]), device),
+            completions: experiences.len(),
         }
     }
 }

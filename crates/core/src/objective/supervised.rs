@@ -29,6 +29,7 @@ impl Supervised {
                 completion: completion.clone(),
                 advantages: vec![1.0; completion.len()],
                 reference: vec![0.0; completion.len()],
+                old: vec![0.0; completion.len()],
                 weights,
             })
             .collect()

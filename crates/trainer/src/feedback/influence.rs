@@ -95,6 +95,7 @@ fn gradient(heard: &[Heard], policy: &Policy, out: &mut LeftOut) -> Result<(Grad
             weights: vec![share * one.weight as f32; one.completion.len()],
             advantages: factors.iter().map(|factor| factor * one.advantage as f32).collect(),
             reference: vec![0.0; one.completion.len()],
+            old: vec![0.0; one.completion.len()],
         };
         (one.temperature, experience)
     });

@@ -35,6 +35,10 @@ fn on_defaults(recipe: Recipe, text: &str) -> Recipe {
     let defaults = Recipe::of(recipe.stage);
     let mut merged = table(&toml::to_string(&defaults).expect("a recipe prints as TOML"));
     for (name, value) in table(text) {
+        if value.get("algorithm").is_some() {
+            // An algorithm says everything of its table that the recipe does not.
+            merged.remove(&name);
+        }
         match (merged.get_mut(&name), value) {
             (Some(toml::Value::Table(fields)), toml::Value::Table(own)) => fields.extend(own),
             (_, value) => drop(merged.insert(name, value)),
@@ -88,5 +92,5 @@ pub(super) fn apply(recipe: &mut Recipe, flags: &Overrides) {
         recipe.data.dataset = None;
     }
     // The temperature of the draw is the temperature of the gradient.
-    recipe.objective.temperature = recipe.sampling.temperature;
+    recipe.objective = recipe.objective.clone().drawn_by(&recipe.sampling);
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use burn::tensor::Device;
 use kudos_core::objective::{Aggregation, Baseline, RatioBound};
 
-use super::mix;
+use super::{mix, objective};
 use crate::recipe::{Recipe, Stage};
 use crate::usage::usage;
 
@@ -14,6 +14,8 @@ pub(super) fn validate(recipe: &Recipe) -> Result<()> {
         ("batch.num_generations", recipe.batch.num_generations),
         ("batch.micro_batch_size", recipe.batch.micro_batch_size),
         ("batch.gradient_accumulation_steps", recipe.batch.gradient_accumulation_steps),
+        ("batch.num_iterations", recipe.batch.num_iterations),
+        ("batch.mini_batches", recipe.batch.mini_batches),
         ("watch.keep", recipe.watch.keep),
     ];
     if let Some((field, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
@@ -129,18 +131,11 @@ fn validate_reinforce(recipe: &Recipe) -> Result<()> {
             "sampling.temperature is 0: a greedy policy draws nothing to learn from",
         ));
     }
-    let grouped = match recipe.objective.baseline {
-        Baseline::LeaveOneOut | Baseline::GroupZScore { .. } => true,
-        Baseline::None | Baseline::RunningMean { .. } | Baseline::BatchMean => false,
-    };
-    if grouped && recipe.batch.num_generations < 2 {
+    if recipe.objective.baseline.compares_a_group() && recipe.batch.num_generations < 2 {
         return Err(usage(
             "objective.baseline compares completions of one prompt: \
              batch.num_generations must be at least 2",
         ));
     }
-    if recipe.objective.aggregation == Aggregation::Constant(0) {
-        return Err(usage("objective.aggregation constant is 0: give a positive length"));
-    }
-    Ok(())
+    objective::validate(&recipe.objective, &recipe.batch)
 }

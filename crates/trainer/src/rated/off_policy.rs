@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use kudos_core::learn::Learned;
 use kudos_core::model::Transformer;
-use kudos_core::objective::{Experience, Importance, ImportanceReport, PolicyGradient};
+use kudos_core::objective::{Collected, Experience, Importance, ImportanceReport, PolicyGradient};
 use kudos_core::rollout::Rollout;
 use kudos_schema::{EndReason, Verdict};
 
@@ -77,7 +77,9 @@ impl OffPolicy {
         };
         let rewards: Vec<f32> = examples.iter().map(|one| one.advantage as f32).collect();
         let mut state = self.gradient.initial_state();
-        let prepared = self.gradient.prepare(&rollout, &rewards, &reference, (1, &mut state));
+        let collected =
+            Collected { reference: &reference, ..Collected::new(&rollout, &rewards, 1) };
+        let prepared = self.gradient.prepare(&collected, &mut state);
         let rows = prepared.experiences.into_iter().zip(examples).zip(factors);
         Ok(rows
             .map(|((mut experience, example), factors)| {
@@ -90,10 +92,10 @@ impl OffPolicy {
 
     /// The gradient over all temperatures.
     fn minimize(&self, at: &At<'_>, experiences: Vec<(f64, Experience)>) -> Option<Learned> {
-        let beta = self.gradient.initial_state().beta;
+        let now = self.gradient.coefficients(&self.gradient.initial_state());
         let parts = by_temperature(experiences).map(|(temperature, experiences)| {
             let gradient = PolicyGradient { temperature, ..self.gradient.clone() };
-            at.minimize(experiences, &gradient.at(beta))
+            at.minimize(experiences, &gradient.at(now))
         });
         parts.reduce(Learned::plus)
     }

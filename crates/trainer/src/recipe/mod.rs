@@ -110,6 +110,10 @@ pub struct BatchRecipe {
     pub micro_batch_size: usize,
     /// Gradients added up in one step.
     pub gradient_accumulation_steps: usize,
+    /// How often `reinforce` learns from the completions of a step.
+    pub num_iterations: usize,
+    /// Parts that the completions of a step are dealt into, each an update of its own.
+    pub mini_batches: usize,
     /// Length of the windows of text in `pretrain`, in tokens; 0 = the whole context.
     pub max_length: usize,
 }
@@ -232,6 +236,8 @@ impl Default for BatchRecipe {
             num_generations: 8,
             micro_batch_size: 32,
             gradient_accumulation_steps: 1,
+            num_iterations: 1,
+            mini_batches: 1,
             max_length: 0,
         }
     }

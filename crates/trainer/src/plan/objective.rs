@@ -1,0 +1,103 @@
+//! What a policy gradient must keep to.
+
+use anyhow::Result;
+use kudos_core::objective::{
+    Aggregation, Baseline, Clip, Correction, Deviation, Dual, FlatGroups, Guard, PolicyGradient,
+    RatioBound, Scale, Surrogate, Truncated,
+};
+
+use crate::recipe::BatchRecipe;
+use crate::usage::usage;
+
+pub(super) fn validate(objective: &PolicyGradient, batch: &BatchRecipe) -> Result<()> {
+    let rules = [
+        (
+            objective.aggregation != Aggregation::Constant(0),
+            "objective.aggregation constant is 0: give a positive length",
+        ),
+        (ratio_is_bounded(objective.surrogate), CLIP),
+        (
+            scale_is_positive(objective.scale),
+            "objective.scale needs a guard above 0, or completions that earn the same divide by zero",
+        ),
+        (discounts(objective.baseline), "objective.baseline value: gamma and lam are shares"),
+        (
+            correction_is_bounded(objective.correction),
+            "objective.correction bound must be at least 1",
+        ),
+        (
+            match objective.truncated {
+                Truncated::Learn | Truncated::Mask => true,
+                Truncated::Shape { longest, buffer } => buffer <= longest,
+            },
+            "objective.truncated shape: buffer is longer than longest",
+        ),
+        (
+            objective.flat_groups == FlatGroups::Keep || batch.num_generations > 1,
+            "objective.flat_groups: a single completion is always without signal: keep it, or raise \
+             batch.num_generations",
+        ),
+        (
+            batch.num_iterations * batch.mini_batches == 1
+                || objective.surrogate != Surrogate::ScoreFunction,
+            "objective.surrogate is score_function, which is for completions of the policy as it is: \
+             batch.num_iterations and batch.mini_batches must be 1, or take clip",
+        ),
+    ];
+    match rules.into_iter().find(|(holds, _)| !holds) {
+        None => Ok(()),
+        Some((_, remedy)) => Err(usage(remedy)),
+    }
+}
+
+const CLIP: &str =
+    "objective.surrogate clip: low is from 0 to 1, high 0 or more, dual and a ceiling above 1";
+
+fn ratio_is_bounded(surrogate: Surrogate) -> bool {
+    match surrogate {
+        Surrogate::ScoreFunction | Surrogate::Ratio { .. } => true,
+        Surrogate::DetachedRatio { ceiling } => ceiling > 1.0,
+        Surrogate::Clip(Clip { low, high, dual, .. }) => {
+            let dual = match dual {
+                Dual::Off => true,
+                Dual::At(most) => most > 1.0,
+            };
+            (0.0..=1.0).contains(&low) && high >= 0.0 && dual
+        }
+    }
+}
+
+fn scale_is_positive(scale: Scale) -> bool {
+    match scale {
+        Scale::None => true,
+        Scale::Group(Deviation { guard, .. })
+        | Scale::Batch(Deviation { guard, .. })
+        | Scale::Whiten(Deviation { guard, .. }) => match guard {
+            Guard::Deviation(least) | Guard::Variance(least) | Guard::Floor(least) => least > 0.0,
+        },
+    }
+}
+
+fn discounts(baseline: Baseline) -> bool {
+    match baseline {
+        Baseline::Value { gamma, lam } => {
+            (0.0..=1.0).contains(&gamma) && (0.0..=1.0).contains(&lam)
+        }
+        Baseline::None
+        | Baseline::RunningMean { .. }
+        | Baseline::BatchMean
+        | Baseline::GroupMean
+        | Baseline::LeaveOneOut
+        | Baseline::Greedy => true,
+    }
+}
+
+fn correction_is_bounded(correction: Correction) -> bool {
+    match correction {
+        Correction::None => true,
+        Correction::Importance { bound, .. } => match bound {
+            RatioBound::None => true,
+            RatioBound::Truncate(most) | RatioBound::Mask(most) => most >= 1.0,
+        },
+    }
+}

@@ -1,0 +1,300 @@
+//! `trainer reinforce`, and the main job: generate, reward, compare, learn.
+//!
+//! One step, top to bottom: prompts -> completions -> rewards -> reference log-probabilities ->
+//! advantages -> gradient -> weights, the last two once for each mini-batch of each iteration. The starting
+//! policy stays frozen as the reference.
+
+mod advice;
+mod collect;
+mod metrics;
+mod update;
+
+use std::time::Instant;
+
+use anyhow::Result;
+use kudos_core::learn::training_device;
+use kudos_core::model::Transformer;
+use kudos_core::objective::{Collected, Correction};
+use kudos_core::optim::{AdamW, Schedule};
+use kudos_core::reward::{Mix, Reward, RewardSpec, reward};
+use kudos_core::task::{Item, TaskData};
+
+use crate::device::Selected;
+use crate::drive::{self, Ended, Look, Occasion, Training, drive};
+use crate::evaluate::{self, draw, fitting, metric_of, pairs, policy_files};
+use crate::parallel::Workers;
+use crate::plan::Plan;
+use crate::policy::Policy;
+use crate::recipe::Recipe;
+use crate::session::{Session, StepNumbers, frozen, working};
+use crate::summary::{self, Finished};
+use crate::supervised::schedule;
+use crate::usage::usage;
+use crate::{data, output};
+use advice::{Said, Seen};
+use collect::{Rewarded, collect};
+use metrics::mean;
+use update::{AtStep, Updated, update};
+
+/// Prompts scored together by the reference.
+const REFERENCE_BATCH: usize = 64;
+
+/// What stays the same during a run.
+struct Setting<'a> {
+    plan: &'a Plan,
+    train: Vec<(Item, Vec<u32>)>,
+    validation: Vec<(Item, Vec<u32>)>,
+    rewards: Mix,
+    own_metric: Option<Box<dyn Reward>>,
+    reference: Transformer,
+    schedule: Schedule,
+}
+
+/// A run in progress.
+struct Reinforce<'a> {
+    setting: Setting<'a>,
+    policy: Policy,
+    optimizer: AdamW,
+    said: Said,
+}
+
+impl Training for Reinforce<'_> {
+    fn step(&mut self, session: &mut Session) -> Result<()> {
+        self.advance(session)
+    }
+
+    fn look(&self, occasion: Occasion) -> Result<Option<Look>> {
+        match occasion {
+            // The held-out table follows.
+            Occasion::End => Ok(None),
+            Occasion::Due => {
+                let score = validate(&self.setting, &self.policy)?;
+                Ok(Some(Look { text: format!("validation {score:.4}"), score }))
+            }
+        }
+    }
+
+    fn state(&self) -> (&Policy, &AdamW) {
+        (&self.policy, &self.optimizer)
+    }
+}
+
+/// Runs the stage.
+///
+/// # Errors
+/// Usage errors, a failing device, a full disk, a number that is not finite.
+pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
+    let recipe = &plan.recipe;
+    let device = training_device(&selected.device, recipe.optimizer.activations);
+    let files = policy_files(recipe.model.as_deref())?;
+    let load = |device| files.load(device).map_err(|error| usage(error.to_string()));
+    let (before, mut policy) = (load(&selected.device)?, load(&device)?);
+    let task = source(recipe)?;
+    let setting = Setting::new(plan, &before, &task)?;
+    let held_out = held_out(recipe, &before, &task)?;
+    let (mut session, resumed) = Session::open(plan, &selected.device)?;
+    let mut optimizer = AdamW::new(recipe.optimizer.adamw);
+    if let Some(resumed) = resumed {
+        policy.model = resumed.files.load(&device)?.model;
+        optimizer = resumed.optimizer;
+    }
+    session.note(&format!("{}; {}", selected.name, selected.reason));
+    let mut training = Reinforce { setting, policy, optimizer, said: Said::default() };
+    if drive(&mut training, &mut session, recipe)? == Ended::Interrupted {
+        drive::saved(session);
+        return Ok(());
+    }
+    let Reinforce { setting, policy, .. } = training;
+    let after = Policy { model: frozen(&policy.model), ..policy.clone() };
+    let policies = (&before, &after);
+    let (before_eval, after_eval) =
+        summary::compare(recipe, setting.metric(), policies, &held_out)?;
+    summary::write(
+        session,
+        &Finished {
+            recipe,
+            task: &task.name,
+            metric: setting.metric().name(),
+            device: &selected.name,
+            before: &before_eval,
+            after: &after_eval,
+            kl_nats: evaluate::kl_nats(
+                &after_eval.drawn.rollout,
+                &before.model,
+                recipe.sampling.temperature,
+            )?,
+            policy: &after,
+        },
+    )
+}
+
+impl<'a> Setting<'a> {
+    /// What reports: the task's own metric, else what is learned from.
+    fn metric(&self) -> &dyn Reward {
+        self.own_metric.as_deref().unwrap_or(&self.rewards)
+    }
+
+    fn new(plan: &'a Plan, before: &Policy, task: &TaskData) -> Result<Self> {
+        let recipe = &plan.recipe;
+        let context = before.config().context_length;
+        let room = context.saturating_sub(recipe.sampling.max_completion_length);
+        let longest = recipe.data.max_prompt_length.min(room);
+        let train = fitting(before, &task.train, (longest, 0))?;
+        if train.is_empty() {
+            return Err(usage(format!(
+                "no prompt of {} fits {longest} tokens: raise data.max_prompt_length, lower \
+                 sampling.max_completion_length or use a model with a longer context",
+                task.name
+            )));
+        }
+        let limit = recipe.watch.validation_items;
+        Ok(Self {
+            validation: fitting(before, &task.validation, (longest, limit))?,
+            train,
+            rewards: plan.rewards(&before.model.device())?,
+            own_metric: own_metric(task)?,
+            reference: working(&before.model, recipe.optimizer.precision),
+            schedule: schedule(recipe),
+            plan,
+        })
+    }
+}
+
+/// The metric of a task; none where there is nothing to compare with.
+fn own_metric(task: &TaskData) -> Result<Option<Box<dyn Reward>>> {
+    let mut all = task.test.iter().chain(&task.validation).chain(&task.train);
+    all.any(|item| !item.references.is_empty()).then(|| metric(&task.name)).transpose()
+}
+
+/// The reward that reports on a task.
+///
+/// # Errors
+/// Never for the built-in names.
+pub fn metric(task: &str) -> Result<Box<dyn Reward>> {
+    let spec = RewardSpec { kind: metric_of(task), pattern: None, target: None };
+    reward(&spec).map_err(|error| usage(error.to_string()))
+}
+
+fn source(recipe: &Recipe) -> Result<TaskData> {
+    match (&recipe.data.dataset, recipe.data.tasks.first()) {
+        (Some(path), _) => data::dataset(path),
+        (None, Some(name)) => data::task(name),
+        (None, None) => Err(usage("nothing to learn from: give --task or --dataset")),
+    }
+}
+
+/// The unseen items of the final table; a user's set without a test split lends its validation, one with
+/// neither, since all of it is alike, what is learned from.
+fn held_out(recipe: &Recipe, policy: &Policy, task: &TaskData) -> Result<Vec<(Item, Vec<u32>)>> {
+    let parts = [&task.test, &task.validation, &task.train];
+    let items = parts.into_iter().find(|part| !part.is_empty()).unwrap_or(&task.train);
+    if std::ptr::eq(items, &task.train) {
+        output::note("nothing could be held out: the final table is of what was learned from");
+    }
+    fitting(policy, items, (recipe.data.max_prompt_length, recipe.watch.eval_items))
+}
+
+impl Reinforce<'_> {
+    /// One step of learning.
+    fn advance(&mut self, session: &mut Session) -> Result<()> {
+        let start = Instant::now();
+        let Self { setting, policy, optimizer, said } = self;
+        let recipe = &setting.plan.recipe;
+        let (index, group) = (session.state.step, recipe.batch.num_generations);
+        let reading = frozen(&working(&policy.model, recipe.optimizer.precision));
+        let drawing = Policy { model: reading, ..policy.clone() };
+        let rewarded = collect(setting, &drawing, index)?;
+        let (reference, old) = log_probs(setting, &drawing, &rewarded)?;
+        let state = &mut session.state.objective;
+        let now = recipe.objective.coefficients(state);
+        let collected = Collected {
+            reference: &reference,
+            old: &old,
+            greedy: &rewarded.greedy,
+            ..Collected::new(&rewarded.rollout, &rewarded.totals, group)
+        };
+        let prepared = recipe.objective.prepare(&collected, state);
+        let learning_rate = setting.schedule.learning_rate(index);
+        let at = AtStep { recipe, index, now, learning_rate };
+        let updated = update(&at, &prepared, (&mut policy.model, optimizer))?;
+        recipe.objective.saw_entropy(updated.entropy, state);
+        let tokens = rewarded.rollout.completions.iter().map(Vec::len).sum();
+        session.state.tokens += tokens as u64;
+        let (reward, mut others) = metrics::of_rewards(&setting.rewards, &rewarded, &prepared);
+        let importance = prepared.importance.as_ref();
+        let seen = Seen {
+            kl_nats: prepared.kl_nats,
+            ratio_max: importance.map_or(1.0, |report| report.ratio_max),
+            truncated: value_of(&others, "completions/clipped_ratio"),
+            flat: prepared.frac_reward_zero_std,
+            groups: rewarded.items.len(),
+            ..seen_of(&updated)
+        };
+        for text in said.of(&seen) {
+            session.note(&format!("step {}: {text}", index + 1));
+        }
+        others.extend(metrics::of_updates(&updated, importance));
+        others.extend(
+            [
+                ("learning_rate", learning_rate),
+                ("beta", now.beta),
+                ("entropy_coef", now.entropy_bonus),
+                ("num_tokens", session.state.tokens as f64),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
+        );
+        for row in metrics::sample_rows(&rewarded, index + 1, group) {
+            session.sample(&row)?;
+        }
+        session.record(&StepNumbers {
+            headline: ("reward", reward),
+            figures: vec![("kl", prepared.kl_nats), ("entropy", updated.entropy)],
+            others,
+            batch: rewarded.items.iter().map(|item| format!("`{}`", item.0.id)).collect(),
+            tokens,
+            seconds: start.elapsed().as_secs_f64(),
+        })
+    }
+}
+
+/// Log-probabilities of every token under the reference, and under the policy that draws: as it recorded
+/// them, or, where that is corrected for, as training computes them.
+fn log_probs(
+    setting: &Setting<'_>,
+    drawing: &Policy,
+    rewarded: &Rewarded<'_>,
+) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
+    let objective = &setting.plan.recipe.objective;
+    let workers = Workers::of(&drawing.model.device());
+    let pairs = pairs(&rewarded.rollout);
+    let of = |model| workers.log_probs(model, &pairs, objective.temperature, REFERENCE_BATCH);
+    let recorded = || rewarded.rollout.logprobs_full.clone();
+    let reference = if objective.needs_reference() { of(&setting.reference)? } else { recorded() };
+    let old = match objective.correction {
+        Correction::None => recorded(),
+        Correction::Importance { .. } => of(&drawing.model)?,
+    };
+    Ok((reference, old))
+}
+
+fn value_of(values: &[(String, f64)], name: &str) -> f64 {
+    values.iter().find(|(found, _)| found == name).map_or(0.0, |(_, value)| *value)
+}
+
+fn seen_of(updated: &Updated) -> Seen {
+    Seen {
+        loss: updated.loss,
+        grad_norm: updated.grad_norm,
+        clip_ratio: updated.held.map_or(0.0, |held| held.low + held.high),
+        updates: updated.updates,
+        ..Seen::default()
+    }
+}
+
+/// Mean of the task's metric on validation items, under the recipe's sampling.
+fn validate(setting: &Setting<'_>, policy: &Policy) -> Result<f64> {
+    let recipe = &setting.plan.recipe;
+    let reading = Policy { model: frozen(&policy.model), ..policy.clone() };
+    let drawn = draw(&reading, &setting.validation, setting.metric(), recipe)?;
+    Ok(mean(&drawn.scores()))
+}
