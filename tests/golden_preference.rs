@@ -52,7 +52,12 @@ fn preference_losses_and_slopes_are_torchs() {
         let loss = match case["loss"].as_str().unwrap() {
             "sigmoid" => PreferenceLoss::Sigmoid,
             "hinge" => PreferenceLoss::Hinge,
-            _ => PreferenceLoss::Ipo,
+            "ipo" => PreferenceLoss::Ipo,
+            "robust" => PreferenceLoss::Robust,
+            "sigmoid_norm" => PreferenceLoss::SigmoidNorm,
+            "simpo" => PreferenceLoss::SimPo { margin: case["margin"].as_f64().unwrap() },
+            "orpo" => PreferenceLoss::Orpo,
+            other => panic!("loss {other}"),
         };
         let number = |key: &str| case[key].as_f64().unwrap_or(0.0);
         let preference = Preference {

@@ -7,6 +7,12 @@ and verdicts; and for each case the loss and its gradient by the policy's log-pr
     sigmoid  = -(1 - e) logsigmoid(beta d) - e logsigmoid(-beta d)
     hinge    = relu(1 - beta d)
     ipo      = (d' - 1 / (2 beta))^2, d' of log-ratios divided by the number of tokens each (TRL 1.16)
+    robust   = (-(1 - e) logsigmoid(beta d) + e logsigmoid(-beta d)) / (1 - 2 e)   (TRL 1.16)
+    sigmoid_norm = -logsigmoid(beta d'), d' as for ipo (TRL 1.16)
+    simpo    = -(1 - e) logsigmoid(beta (a - gamma / beta)) - e logsigmoid(-beta (a - gamma / beta)),
+               a = mean logp_chosen - mean logp_rejected over tokens (TRL 1.16, CPOTrainer)
+    orpo     = -beta logsigmoid(a - (log1p(-exp(mean logp_chosen)) - log1p(-exp(mean logp_rejected))))
+               (TRL 1.16, ORPOTrainer) plus rpo at alpha 1
     rpo      = alpha (-sum of w logp_chosen) / (sum of w tokens of the chosen), added to any of these: the mean
                over tokens that TRL's rpo_alpha and its loss "sft" (1.16) take, of weighted pairs
     kto      = w_good (1 - sigmoid(beta (l - z))),  w_bad (1 - sigmoid(beta (z - l))),
@@ -40,19 +46,33 @@ def preference(case, data):
     policy = data["policy"].clone().requires_grad_()
     ratio = policy - data["reference"]
     beta, smoothing = case["beta"], case.get("label_smoothing", 0.0)
-    if case["loss"] == "ipo":
+    if case["loss"] in ("ipo", "sigmoid_norm"):
         ratio = ratio / data["tokens"]
+    averages = policy / data["tokens"]
+    ahead = averages[:, 0] - averages[:, 1]
     d = ratio[:, 0] - ratio[:, 1]
     if case["loss"] == "sigmoid":
         losses = -(1 - smoothing) * F.logsigmoid(beta * d) - smoothing * F.logsigmoid(-beta * d)
     elif case["loss"] == "hinge":
         losses = torch.relu(1 - beta * d)
+    elif case["loss"] == "robust":
+        clean, flipped = -(1 - smoothing) * F.logsigmoid(beta * d), -smoothing * F.logsigmoid(-beta * d)
+        losses = (clean - flipped) / (1 - 2 * smoothing)
+    elif case["loss"] == "sigmoid_norm":
+        losses = -F.logsigmoid(beta * d)
+    elif case["loss"] == "simpo":
+        logits = ahead - case["margin"] / beta
+        losses = -F.logsigmoid(beta * logits) * (1 - smoothing) - F.logsigmoid(-beta * logits) * smoothing
+    elif case["loss"] == "orpo":
+        odds = ahead - (torch.log1p(-averages[:, 0].exp()) - torch.log1p(-averages[:, 1].exp()))
+        losses = -beta * F.logsigmoid(odds)
     else:
         losses = (d - 1 / (2 * beta)) ** 2
     loss = mean(losses, data["weights"])
-    if "rpo_alpha" in case:
+    alpha = case.get("rpo_alpha", 0.0) + (1.0 if case["loss"] == "orpo" else 0.0)
+    if alpha:
         likelihood = (data["weights"] * policy[:, 0]).sum()
-        loss = loss - case["rpo_alpha"] * likelihood / (data["weights"] * data["tokens"][:, 0]).sum()
+        loss = loss - alpha * likelihood / (data["weights"] * data["tokens"][:, 0]).sum()
     loss.backward()
     return {**case, "value": loss.item(), "gradient": policy.grad.flatten().tolist()}
 
@@ -111,6 +131,11 @@ def main():
         {"loss": "sigmoid", "beta": 0.1, "rpo_alpha": 1.0},
         {"loss": "hinge", "beta": 0.3, "rpo_alpha": 0.2},
         {"loss": "ipo", "beta": 0.2, "rpo_alpha": 0.5},
+        {"loss": "robust", "beta": 0.5, "label_smoothing": 0.2},
+        {"loss": "sigmoid_norm", "beta": 2.0},
+        {"loss": "simpo", "beta": 2.0, "margin": 0.5},
+        {"loss": "simpo", "beta": 2.0, "margin": 1.0, "label_smoothing": 0.1},
+        {"loss": "orpo", "beta": 0.1},
     ]
     kto_cases = []
     for others in (draw(PAIRS) + 1, draw(PAIRS) - 4):
