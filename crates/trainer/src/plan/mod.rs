@@ -144,7 +144,7 @@ fn one_reward(part: &RewardRecipe, device: &Device) -> Result<Box<dyn Reward>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kudos_core::objective::Baseline;
+    use kudos_core::objective::{Aggregation, Algorithm, Baseline, Compat, PolicyGradient};
 
     #[test]
     fn an_unknown_field_is_named_with_the_nearest_known_one() {
@@ -174,6 +174,19 @@ mod tests {
         assert_eq!(recipe.objective.baseline, Baseline::None);
         let plain = parse("stage = 'sft'\n", "my.toml").unwrap();
         assert_eq!(plain, Recipe { stage: Stage::Sft, ..Recipe::default() });
+    }
+
+    #[test]
+    fn an_algorithm_says_everything_that_the_recipe_does_not() {
+        let text = "stage = 'reinforce'\n[objective]\nalgorithm = 'grpo'\ncompat = 'trl'\n\
+                    aggregation = 'sequence_mean'\n";
+        let recipe = parse(text, "my.toml").unwrap();
+        let trl = Algorithm::Grpo.of(Compat::Trl).unwrap();
+        let expected = PolicyGradient { aggregation: Aggregation::SequenceMean, ..trl };
+        assert_eq!(recipe.objective, expected);
+        let text = text.replace("grpo", "remax");
+        let error = parse(&text, "my.toml").unwrap_err().to_string();
+        assert!(error.contains("leave compat out"), "{error}");
     }
 
     #[test]

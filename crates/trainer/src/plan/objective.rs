@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use kudos_core::objective::{
-    Aggregation, Baseline, Clip, Correction, Deviation, Dual, FlatGroups, Guard, PolicyGradient,
-    RatioBound, Scale, Surrogate, Truncated,
+    Aggregation, Clip, Correction, Deviation, Dual, FlatGroups, Guard, PolicyGradient, RatioBound,
+    Scale, Surrogate, Truncated,
 };
 
 use crate::recipe::BatchRecipe;
@@ -20,7 +20,11 @@ pub(super) fn validate(objective: &PolicyGradient, batch: &BatchRecipe) -> Resul
             scale_is_positive(objective.scale),
             "objective.scale needs a guard above 0, or completions that earn the same divide by zero",
         ),
-        (discounts(objective.baseline), "objective.baseline value: gamma and lam are shares"),
+        (
+            !objective.needs_values(),
+            "objective.baseline value needs a critic, and reinforce trains none: take leave_one_out, \
+             group_mean or greedy",
+        ),
         (
             correction_is_bounded(objective.correction),
             "objective.correction bound must be at least 1",
@@ -36,6 +40,11 @@ pub(super) fn validate(objective: &PolicyGradient, batch: &BatchRecipe) -> Resul
             objective.flat_groups == FlatGroups::Keep || batch.num_generations > 1,
             "objective.flat_groups: a single completion is always without signal: keep it, or raise \
              batch.num_generations",
+        ),
+        (
+            batch.num_generations > 1 || !scales_by_group(objective.scale),
+            "objective.scale group: the deviation of a single completion is 0: batch.num_generations must be \
+             at least 2",
         ),
         (
             batch.num_iterations * batch.mini_batches == 1
@@ -78,17 +87,10 @@ fn scale_is_positive(scale: Scale) -> bool {
     }
 }
 
-fn discounts(baseline: Baseline) -> bool {
-    match baseline {
-        Baseline::Value { gamma, lam } => {
-            (0.0..=1.0).contains(&gamma) && (0.0..=1.0).contains(&lam)
-        }
-        Baseline::None
-        | Baseline::RunningMean { .. }
-        | Baseline::BatchMean
-        | Baseline::GroupMean
-        | Baseline::LeaveOneOut
-        | Baseline::Greedy => true,
+fn scales_by_group(scale: Scale) -> bool {
+    match scale {
+        Scale::Group(_) => true,
+        Scale::None | Scale::Batch(_) | Scale::Whiten(_) => false,
     }
 }
 
@@ -99,5 +101,53 @@ fn correction_is_bounded(correction: Correction) -> bool {
             RatioBound::None => true,
             RatioBound::Truncate(most) | RatioBound::Mask(most) => most >= 1.0,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kudos_core::objective::{Algorithm, Dual};
+
+    use super::*;
+
+    fn check(objective: &PolicyGradient, batch: &BatchRecipe, expected: &str) {
+        let error = validate(objective, batch).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(crate::usage::exit_code(&error), 2);
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_a_remedy() {
+        let batch = BatchRecipe::default();
+        let twice = BatchRecipe { num_iterations: 2, ..batch };
+        let alone = BatchRecipe { num_generations: 1, ..batch };
+        check(&PolicyGradient::ppo(), &batch, "critic");
+        check(&PolicyGradient::rloo(), &twice, "num_iterations");
+        check(&PolicyGradient::dapo(), &alone, "keep it");
+        check(&PolicyGradient::grpo(), &alone, "at least 2");
+        check(&PolicyGradient::dr_grpo(), &batch, "constant is 0");
+        let clip = Clip { dual: Dual::At(0.5), ..Clip::default() };
+        let choices = PolicyGradient { surrogate: Surrogate::Clip(clip), ..PolicyGradient::grpo() };
+        check(&choices, &batch, "dual");
+    }
+
+    #[test]
+    fn every_algorithm_without_a_critic_is_valid_once_it_knows_the_sampling() {
+        let batch = BatchRecipe::default();
+        for algorithm in [
+            Algorithm::Reinforce,
+            Algorithm::Rloo,
+            Algorithm::Grpo,
+            Algorithm::DrGrpo,
+            Algorithm::Dapo,
+            Algorithm::ReinforcePlusPlus,
+            Algorithm::ReinforcePlusPlusBaseline,
+            Algorithm::Remax,
+            Algorithm::Gspo,
+            Algorithm::Cispo,
+        ] {
+            let choices = algorithm.ours().drawn_by(&kudos_schema::Sampling::default());
+            validate(&choices, &batch).unwrap();
+        }
     }
 }
