@@ -4,13 +4,17 @@
 //! losses and gradients come out in f32, for an optimizer whose own weights are f32.
 //! Source: Micikevicius et al. 2018.
 
+use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Scorer, Transformer, Trunk, say};
-use crate::objective::{EntropyUse, Experience, Objective, Scoring, TokenBatch, score};
+use crate::model::{Scorer, Transformer, Trunk, Valued, say};
+use crate::objective::{
+    Chosen, EntropyUse, Experience, Objective, Scoring, TokenBatch, ValueLearning, ValueLoss, score,
+};
 use crate::optim::Gradients;
+use crate::rollout::Trajectory;
 
 /// Factor of the loss in a backward pass in f16, whose smallest number is 6e-8: a power of two, so that
 /// taking it out again is exact.
@@ -142,6 +146,48 @@ pub fn learn_head(head: &Linear, features: &[&[f32]], slopes: &[f64]) -> Gradien
 pub async fn head_scores(head: &Linear, features: &[&[f32]]) -> Result<Vec<f32>, String> {
     let scores = say(head, on_device(head, features)).into_data_async().await;
     Ok(scores.map_err(|error| format!("{error:?}"))?.try_to_vec().expect("scores are f32"))
+}
+
+/// The gradient of a batch of trajectories by what choices are worth, at most `micro_batch_size` at a time, with the loss,
+/// which has no gradient left.
+///
+/// `model` must live on an autodiff device, `copy`, which rates what comes next, on the same one without.
+///
+/// # Panics
+/// If nothing was chosen in a part, or a sequence does not fit the context.
+pub fn learn_values(
+    (model, copy): (&Valued, &Valued),
+    trajectories: &[Trajectory],
+    learning: &ValueLearning,
+    micro_batch_size: usize,
+) -> (Gradients, ValueLoss) {
+    let parts = trajectories.chunks(micro_batch_size.max(1));
+    let sum = parts
+        .map(|part| learn_values_part((model, copy), part, learning))
+        .reduce(|(gradients, loss), (more, other)| (gradients.plus(more), loss.plus(other)));
+    sum.expect("a batch has trajectories")
+}
+
+fn learn_values_part(
+    (model, copy): (&Valued, &Valued),
+    part: &[Trajectory],
+    learning: &ValueLearning,
+) -> (Gradients, ValueLoss) {
+    let chosen = Chosen::of(part);
+    let estimates = model.forward(&chosen.read);
+    let mut own = estimates.fixed();
+    let mut copied = own.clone();
+    if learning.method.looks_ahead() {
+        copied = copy.forward(&chosen.read);
+        if !chosen.after.sequences.is_empty() {
+            own = own.followed_by(model.valid().forward(&chosen.after));
+            copied = copied.followed_by(copy.forward(&chosen.after));
+        }
+    }
+    let aims = learning.aims(&own, &copied, &chosen);
+    let loss = learning.loss(&estimates, &aims, &chosen);
+    let gradients = Gradients::of(model, loss.total.clone().backward());
+    (gradients, loss.fixed())
 }
 
 /// `[N] -> [1]`

@@ -20,6 +20,8 @@ mod row;
 mod scorer;
 mod tokens;
 mod transformer;
+#[cfg(feature = "train")]
+mod valued;
 
 pub use attention::{Attention, Visibility};
 pub use block::Block;
@@ -38,3 +40,5 @@ pub use row::{HostNumbers, HostView};
 pub use scorer::{Scorer, Trunk, say};
 pub use tokens::{PaddingSide, Tokens};
 pub use transformer::Transformer;
+#[cfg(feature = "train")]
+pub use valued::{Estimates, Head, Places, Valued};

@@ -13,6 +13,8 @@ mod reward_model;
 mod scores;
 mod supervised;
 mod unpaired;
+#[cfg(feature = "train")]
+mod value;
 
 pub use aggregation::Aggregation;
 pub use importance::{
@@ -30,6 +32,8 @@ pub use reward_model::{RewardFit, VerdictOn, Weighted};
 pub use scores::{EntropyUse, Scores, Scoring, score, score_logits};
 pub use supervised::Supervised;
 pub use unpaired::{Judged, Label, Unpaired};
+#[cfg(feature = "train")]
+pub use value::{Aims, Chosen, Method, ValueLearning, ValueLoss};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 

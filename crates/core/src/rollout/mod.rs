@@ -6,6 +6,10 @@ mod alternatives;
 mod coins;
 mod generate;
 mod sampling;
+#[cfg(feature = "train")]
+mod trajectory;
+#[cfg(feature = "train")]
+mod valued;
 
 pub use alternatives::{NextToken, next_token};
 pub use coins::Coins;
@@ -13,3 +17,7 @@ pub use generate::{
     GenerateError, Generation, Rollout, StopTokens, Watch, generate, generate_watched,
 };
 pub use sampling::{Drawn, distribution, draw, log_probs, penalize};
+#[cfg(feature = "train")]
+pub use trajectory::{Trajectory, trajectories};
+#[cfg(feature = "train")]
+pub use valued::{Decoding, choose};

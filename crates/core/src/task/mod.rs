@@ -11,13 +11,20 @@
 //! | `summary` | the body of a doc comment | its first line |
 //! | `dialogue` | the turns so far | the reply |
 //! | `sentences` | the first words of a sentence | the rest of it |
+//!
+//! A game is something else: it answers turn by turn, and has no references ([`game`]).
 
 pub mod dataset;
 pub mod dialogue;
+#[cfg(feature = "train")]
+pub mod game;
 pub mod sentences;
 pub mod split;
 pub mod summary;
 pub mod triples;
+
+#[cfg(feature = "train")]
+pub use game::{maze, wordle};
 
 use serde_json::{Map, Value};
 

@@ -1,0 +1,206 @@
+//! A policy that also says what its choices are worth: two Q heads and a V head on its hidden states.
+//!
+//! A head has one hidden layer. It begins at one number for everything, which the caller knows best.
+//! Source: Snell et al. 2023 (ILQL), of whose heads these are a smaller form.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::nn::Linear;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation};
+use rand::Rng;
+
+use super::parameters::{Path, filled, normal, replace};
+use super::{PaddingSide, Tokens, Transformer};
+
+/// One hidden layer of `2 D` between hidden states and what is said of them.
+#[derive(Module, Debug)]
+pub struct Head {
+    /// `[D, 2 D]`
+    pub inner: Linear,
+    /// `[2 D, F]`
+    pub outer: Linear,
+}
+
+/// A policy with what it thinks of its choices.
+#[derive(Module, Debug)]
+pub struct Valued {
+    /// What reads, and what writes as the data does.
+    pub policy: Transformer,
+    /// Worth of every next token, estimated twice.
+    pub q: Vec<Head>,
+    /// Worth of what was read.
+    pub v: Head,
+}
+
+/// Where tokens are chosen in a batch of sequences.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    /// The sequences, none empty.
+    pub sequences: Vec<Vec<u32>>,
+    /// For each place its sequence and the index of the last token read before the choice.
+    pub places: Vec<(usize, usize)>,
+}
+
+/// What is thought of N places.
+#[derive(Debug, Clone)]
+pub struct Estimates {
+    /// The policy's logits. `[N, V]`
+    pub logits: Tensor<2>,
+    /// Worth of every next token, twice. Each `[N, V]`
+    pub q: [Tensor<2>; 2],
+    /// Worth of the place. `[N]`
+    pub v: Tensor<1>,
+}
+
+impl Head {
+    fn new((width, output): (usize, usize), level: f32, device: &Device) -> Self {
+        let linear = |rows, columns, level| Linear {
+            weight: filled([rows, columns], 0.0, device),
+            bias: Some(filled([columns], level, device)),
+        };
+        Self { inner: linear(width, 2 * width, 0.0), outer: linear(2 * width, output, level) }
+    }
+
+    /// With random inner weights, of variance `2 / D` (He et al. 2015); the outer ones stay 0.
+    fn started(mut self, coins: &mut impl Rng) -> Self {
+        self.inner.weight = self.inner.weight.map(|tensor| {
+            let [width, inner] = tensor.dims();
+            let deviation = (2.0 / width as f64).sqrt();
+            let values: Vec<f32> =
+                (0..width * inner).map(|_| (normal(coins) * deviation) as f32).collect();
+            replace(tensor, TensorData::new(values, [width, inner]))
+        });
+        self
+    }
+
+    /// `[N, D] -> [N, F]`
+    pub fn forward(&self, hidden: Tensor<2>) -> Tensor<2> {
+        self.outer.forward(activation::relu(self.inner.forward(hidden)))
+    }
+}
+
+impl Valued {
+    /// Heads on `policy` that think `level` of everything.
+    pub fn new(policy: Transformer, level: f32, coins: &mut impl Rng) -> Self {
+        let (width, vocabulary) = (policy.config().d_model, policy.config().vocab_size);
+        let device = policy.device();
+        let mut head = |output| Head::new((width, output), level, &device).started(coins);
+        Self { q: vec![head(vocabulary), head(vocabulary)], v: head(1), policy }
+    }
+
+    /// What is thought of places, in f32.
+    ///
+    /// # Panics
+    /// If there is no place, or a sequence is longer than the context.
+    pub fn forward(&self, read: &Places) -> Estimates {
+        let device = self.policy.device();
+        let rows: Vec<&[u32]> = read.sequences.iter().map(Vec::as_slice).collect();
+        let tokens = Tokens::new(&rows, PaddingSide::Right, &device);
+        let hidden = self.policy.hidden(&tokens, None);
+        let [batch, time, width] = hidden.dims();
+        let places: Vec<i32> =
+            read.places.iter().map(|(row, place)| (row * time + place) as i32).collect();
+        let count = places.len();
+        let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device);
+        let chosen = hidden.reshape([batch * time, width]).select(0, places);
+        let logits = self.policy.logits(chosen.clone().unsqueeze::<3>()).squeeze_dim::<2>(0);
+        let q = |index: usize| self.q[index].forward(chosen.clone()).cast(DType::F32);
+        Estimates {
+            logits: logits.cast(DType::F32),
+            q: [q(0), q(1)],
+            v: self.v.forward(chosen.clone()).reshape([count]).cast(DType::F32),
+        }
+    }
+}
+
+impl Places {
+    /// The last place of each sequence.
+    pub fn ends(sequences: Vec<Vec<u32>>) -> Self {
+        let places = sequences.iter().map(|one| one.len() - 1).enumerate().collect();
+        Self { sequences, places }
+    }
+}
+
+impl Estimates {
+    /// The same numbers without gradients. `[N, V], [N]`
+    #[must_use]
+    pub fn fixed(&self) -> Self {
+        let q = self.q.clone().map(Tensor::without_autodiff);
+        Self {
+            logits: self.logits.clone().without_autodiff(),
+            q,
+            v: self.v.clone().without_autodiff(),
+        }
+    }
+
+    /// These places and then those of another.
+    #[must_use]
+    pub fn followed_by(self, other: Self) -> Self {
+        let [first, second] = self.q;
+        let [other_first, other_second] = other.q;
+        Self {
+            logits: Tensor::cat(vec![self.logits, other.logits], 0),
+            q: [
+                Tensor::cat(vec![first, other_first], 0),
+                Tensor::cat(vec![second, other_second], 0),
+            ],
+            v: Tensor::cat(vec![self.v, other.v], 0),
+        }
+    }
+}
+
+/// Every parameter by name, flat.
+struct Read {
+    path: Path,
+    by_name: BTreeMap<String, Tensor<1>>,
+}
+
+/// Moves every parameter some way to another's.
+struct Toward {
+    path: Path,
+    to: BTreeMap<String, Tensor<1>>,
+    share: f64,
+}
+
+impl Valued {
+    /// This model some way nearer to `other`, both without gradients: `self + share (other - self)`.
+    #[must_use]
+    pub fn toward(self, other: &Self, share: f64) -> Self {
+        let mut read = Read { path: Path::default(), by_name: BTreeMap::new() };
+        other.visit(&mut read);
+        self.map(&mut Toward { path: Path::default(), to: read.by_name, share })
+    }
+}
+
+impl ModuleVisitor for Read {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.by_name.insert(self.path.name(), param.val().flatten(0, D - 1));
+    }
+}
+
+impl ModuleMapper for Toward {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(to) = self.to.remove(&self.path.name()) else { return param };
+        param.map(|tensor| {
+            let to = to.reshape(tensor.shape());
+            tensor.clone() + (to - tensor).mul_scalar(self.share)
+        })
+    }
+}
