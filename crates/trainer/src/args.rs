@@ -2,6 +2,7 @@
 
 mod compress;
 mod feedback;
+mod games;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ pub use feedback::{
     EvaluateArgs, FeedbackVerb, ImportArgs, InfluenceArgs, JudgeArgs, PullArgs, RatersArgs,
     StatsArgs, UncertaintyArgs,
 };
+pub use games::{GamesArgs, QLearnArgs};
 
 /// Reinforcement learning for small language models. Without a verb: the main job, which teaches
 /// the policy that ships with the program to write knowledge-graph triples, in a few minutes.
@@ -48,6 +50,10 @@ pub enum Verb {
     Kto(RunArgs),
     /// Train a reward model on what people said
     Reward(RunArgs),
+    /// Teach a new policy from games what its choices are worth
+    QLearn(QLearnArgs),
+    /// Let programs play games
+    Games(GamesArgs),
     /// Measure a policy on held-out items
     Eval(EvalArgs),
     /// What a reward model says of texts, a line of JSON each

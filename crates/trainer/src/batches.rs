@@ -23,6 +23,8 @@ pub enum Purpose {
     Resample = 6,
     /// Parts that the completions of a step are dealt into.
     MiniBatches = 7,
+    /// Games: what they and their players draw.
+    Games = 16,
 }
 
 /// The generator of one purpose at one step or epoch.

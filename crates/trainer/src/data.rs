@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use kudos_core::task::game::words::Words;
 use kudos_core::task::{self, Task, TaskData};
 
 use crate::usage::usage;
@@ -49,6 +50,26 @@ pub fn dataset(path: &Path) -> Result<TaskData> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| usage(format!("{label}: {error}; give an existing JSON Lines file")))?;
     task::dataset::load(&text, &label).map_err(|error| usage(error.to_string()))
+}
+
+/// Words of Wordle without a list of one's own.
+const WORDS: usize = 400;
+
+/// The words of Wordle: those of a file, one a line, or the most frequent of the built-in sentences.
+///
+/// # Errors
+/// If the file cannot be read or is no list of five-letter words.
+pub fn words(path: Option<&Path>) -> Result<Words> {
+    let words = match path {
+        None => Words::frequent(SENTENCES, WORDS).context("the built-in sentences")?,
+        Some(path) => {
+            let label = path.display();
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| usage(format!("{label}: {error}; give a list of words")))?;
+            Words::parse(&text).map_err(|error| usage(format!("{label}: {error}")))?
+        }
+    };
+    Ok(words)
 }
 
 /// Everything to pretrain on: the training sources of all tasks and the stories.

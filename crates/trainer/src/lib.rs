@@ -13,6 +13,7 @@ mod drive;
 pub mod evaluate;
 pub mod export;
 pub mod feedback;
+pub mod games;
 pub mod interrupt;
 pub mod journal;
 pub mod likeness;
@@ -22,6 +23,7 @@ pub mod parallel;
 pub mod plan;
 pub mod policy;
 pub mod progress;
+pub mod q_learn;
 pub mod rated;
 pub mod recipe;
 pub mod reinforce;
@@ -57,6 +59,8 @@ pub fn run(cli: &Cli) -> Result<()> {
         Some(Verb::Dpo(args)) => train(args, Some(Stage::Dpo)),
         Some(Verb::Kto(args)) => train(args, Some(Stage::Kto)),
         Some(Verb::Reward(args)) => train(args, Some(Stage::Reward)),
+        Some(Verb::QLearn(args)) => q_learn::run(args),
+        Some(Verb::Games(args)) => games::run(args),
         Some(Verb::Eval(args)) => evaluate::run(args),
         Some(Verb::Judge(args)) => reward_model::judge(args),
         Some(Verb::Sample(args)) => sample::run(args),

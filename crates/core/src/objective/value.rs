@@ -252,7 +252,10 @@ impl ValueLearning {
         let device = model.v.device();
         let tokens = chosen.indices(&device);
         let weights = Chosen::numbers(&chosen.weights, &device);
-        let aim = |aim: &Tensor<1>| constant(aim.clone(), &model.v);
+        let aim = |aim: &Tensor<1>| match model.v.is_autodiff() {
+            true => constant(aim.clone(), &model.v),
+            false => aim.clone(),
+        };
         let squared = |q: &Tensor<2>| {
             let miss = at(q, tokens.clone()) - aim(&aims.q);
             (miss.clone() * miss * weights.clone()).sum().mul_scalar(0.5)

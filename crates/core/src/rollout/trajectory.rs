@@ -44,7 +44,7 @@ pub fn trajectories(episode: &Episode, tokenizer: &Tokenizer, gamma: f64) -> Vec
     }
     let returns = returns(episode, &actions, gamma);
     let mut turns: Vec<Trajectory> = (0..actions.len())
-        .map(|turn| one_turn(episode, tokenizer, (turn, &actions[turn])))
+        .map(|turn| one_turn(episode, tokenizer, (turn, actions[turn].as_slice())))
         .collect();
     for (turn, returns) in turns.iter_mut().zip(returns) {
         turn.returns = returns;

@@ -1,0 +1,62 @@
+//! Arguments of the verbs about games.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::DeviceArgs;
+
+/// Settings of `games`.
+#[derive(Debug, Clone, Args)]
+pub struct GamesArgs {
+    /// wordle, maze or partial-maze
+    #[arg(long)]
+    pub game: String,
+    /// uniform; in Wordle also consistent, data or information-gain; in a maze also optimum
+    #[arg(long)]
+    pub policy: String,
+    /// Words of Wordle, one a line; frequent words of the built-in sentences if left out
+    #[arg(long, value_name = "FILE")]
+    pub words: Option<PathBuf>,
+    /// Games to play; a maze starts from each of its places in turn
+    #[arg(long, default_value_t = 1000)]
+    pub games: usize,
+    /// Seed of every coin
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Write the games here, a line of JSON each
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Settings of `q-learn`; a flag overrides the recipe.
+#[derive(Debug, Clone, Args)]
+pub struct QLearnArgs {
+    /// Recipe, a TOML file; the maze with ilql if left out
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Folder for everything the run leaves
+    #[arg(long, value_name = "DIR")]
+    pub output_dir: PathBuf,
+    /// bc, mc, dqn, double-dqn, cql or ilql
+    #[arg(long)]
+    pub algorithm: Option<String>,
+    /// Games to learn from, as `games --output` writes them; played anew if left out
+    #[arg(long, value_name = "FILE")]
+    pub dataset: Option<PathBuf>,
+    /// Words of Wordle, one a line
+    #[arg(long, value_name = "FILE")]
+    pub words: Option<PathBuf>,
+    /// Seed of every coin
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Optimizer steps
+    #[arg(long)]
+    pub steps: Option<usize>,
+    /// Where to run
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}

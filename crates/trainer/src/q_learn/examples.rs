@@ -1,0 +1,138 @@
+//! What a run learns from: games, the tokenizer that reads them, trajectories.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+use kudos_core::rollout::{Trajectory, trajectories};
+use kudos_core::task::game::scripted::Scripted;
+use kudos_core::task::game::words::Words;
+use kudos_core::task::game::{Episode, Kind};
+use kudos_core::text::tokenizer::Tokenizer;
+
+use super::recipe::QRecipe;
+use crate::games::{Outcome, Tally, one_game, script};
+use crate::usage::usage;
+
+/// Games that the tokenizer learns its words from.
+const READ: usize = 500;
+
+/// What is learned from.
+#[derive(Debug)]
+pub(super) struct Examples {
+    pub(super) tokenizer: Tokenizer,
+    /// Each token chosen with weight 1.
+    pub(super) trajectories: Vec<Trajectory>,
+    /// What the games came to, before the best were taken.
+    pub(super) outcome: Outcome,
+}
+
+/// Games, the best of them, as trajectories with scaled rewards.
+///
+/// # Errors
+/// Usage errors: a file that cannot be read, a program that does not play, nothing left to learn from.
+pub(super) fn gather(recipe: &QRecipe, words: &Arc<Words>) -> Result<Examples> {
+    let mut episodes = match &recipe.data.dataset {
+        Some(path) => read(path, recipe.game)?,
+        None => {
+            let mut program = Scripted::new(script(&recipe.data.policy, recipe.game)?);
+            let at = |index| (recipe.seed, index);
+            let play = |index| one_game((recipe.game, words), &mut program, at(index));
+            (0..recipe.data.games).map(play).collect()
+        }
+    };
+    let mut tally = Tally::default();
+    episodes.iter().for_each(|episode| tally.add(episode));
+    let tokenizer = tokenizer(&episodes, recipe.architecture.vocab_size)?;
+    best(&mut episodes, recipe.data.best_share);
+    let scale = recipe.data.reward_scale;
+    for turn in episodes.iter_mut().flat_map(|episode| &mut episode.turns) {
+        turn.reward *= scale;
+    }
+    let longest = recipe.architecture.context_length;
+    let all = episodes.iter().flat_map(|one| trajectories(one, &tokenizer, recipe.value.gamma));
+    let fits = |one: &Trajectory| {
+        one.experience.prompt.len() + one.experience.completion.len() <= longest
+            && one.after.len() <= longest
+    };
+    let trajectories: Vec<Trajectory> = all.filter(fits).collect();
+    if trajectories.is_empty() {
+        return Err(usage("no game fits architecture.context_length: give a larger one"));
+    }
+    Ok(Examples { tokenizer, trajectories, outcome: tally.outcome() })
+}
+
+/// Keeps the share of the highest return; of equal ones the earlier.
+fn best(episodes: &mut Vec<Episode>, share: f64) {
+    let count = (episodes.len() as f64 * share).ceil() as usize;
+    episodes.sort_by(|one, other| other.total().total_cmp(&one.total()));
+    episodes.truncate(count.max(1));
+}
+
+/// Bytes and whole words of the games, text by text as they are read.
+fn tokenizer(episodes: &[Episode], vocabulary: usize) -> Result<Tokenizer> {
+    let turns = episodes.iter().take(READ).flat_map(|episode| &episode.turns);
+    let texts = turns.flat_map(|turn| [turn.said.as_str(), turn.action.as_str()]);
+    Tokenizer::train(texts, vocabulary).map_err(|error| usage(error.to_string()))
+}
+
+fn read(path: &Path, game: Kind) -> Result<Vec<Episode>> {
+    let label = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| usage(format!("{label}: {error}; give games that `games` wrote")))?;
+    let line = |(index, line): (usize, &str)| {
+        let at = format!("{label}, line {}", index + 1);
+        let episode: Episode =
+            serde_json::from_str(line).map_err(|error| usage(format!("{at}: {error}")))?;
+        match episode.game == game {
+            true => Ok(episode),
+            false => {
+                let (found, wanted) = (episode.game.name(), game.name());
+                Err(usage(format!("{at}: a game of {found}, not of {wanted}: give other games")))
+            }
+        }
+    };
+    text.lines().enumerate().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_share_is_that_of_the_highest_return() {
+        let mut episodes: Vec<Episode> = [-3.0, -1.0, -2.0, -1.0]
+            .into_iter()
+            .map(|reward| {
+                let turn = kudos_core::task::game::Played {
+                    said: String::new(),
+                    action: String::new(),
+                    reward,
+                };
+                Episode { game: Kind::Wordle, turns: vec![turn] }
+            })
+            .collect();
+        best(&mut episodes, 0.5);
+        assert_eq!(episodes.iter().map(Episode::total).collect::<Vec<f64>>(), [-1.0, -1.0]);
+    }
+
+    #[test]
+    fn every_letter_of_wordle_is_one_token() {
+        let words = Arc::new(Words::parse("slate\ncrane\nmoist\n").unwrap());
+        let recipe = QRecipe {
+            game: Kind::Wordle,
+            data: super::super::recipe::GameData { games: 40, ..Default::default() },
+            architecture: crate::recipe::Architecture {
+                context_length: 128,
+                ..QRecipe::default().architecture
+            },
+            ..QRecipe::default()
+        };
+        let examples = gather(&recipe, &words).unwrap();
+        assert_eq!(examples.tokenizer.encode("s l a t e\n").len(), 6);
+        let chosen: usize = examples.trajectories.iter().map(Trajectory::count).sum();
+        assert_eq!(chosen % 6, 0);
+        // Scaled: the first token of a lost game sees all of it at gamma 0.99.
+        assert!(examples.trajectories.iter().all(|one| one.returns[0] >= -0.6));
+    }
+}

@@ -1,0 +1,240 @@
+//! `trainer q-learn`: a new policy learns from games of others what its choices are worth, and plays.
+//!
+//! One program for imitation, of all games or the best, and for the methods of
+//! [`objective::value`](kudos_core::objective::ValueLearning); everything is in the recipe, the games too. A run is short: it keeps no checkpoints.
+
+mod evaluate;
+mod examples;
+mod recipe;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Result;
+use burn::module::Module;
+use burn::tensor::Device;
+use kudos_core::learn::{learn_values, training_device};
+use kudos_core::model::hugging_face::StoredAs;
+use kudos_core::model::{Transformer, Valued, initialize, parameters};
+use kudos_core::objective::{Method, ValueLoss};
+use kudos_core::optim::{AdamW, Schedule};
+use kudos_core::rollout::Trajectory;
+use kudos_core::task::game::words::Words;
+use kudos_core::text::chat::ChatTemplate;
+use pollster::block_on;
+use serde::Serialize;
+
+use crate::args::QLearnArgs;
+use crate::batches::{Purpose, coins, items_of_step};
+use crate::games::Outcome;
+use crate::interrupt::Interrupt;
+use crate::journal::{Journal, METRICS, Mark, read_metrics, series};
+use crate::policy::{self, Policy};
+use crate::report::{Series, curve_svg};
+use crate::store::{RunDirectory, write_file, write_folder};
+use crate::supervised::number;
+use crate::usage::usage;
+use crate::{data, open_device, output};
+use evaluate::Player;
+use examples::Examples;
+pub use recipe::{GameData, PlayRecipe, QRecipe};
+
+/// Steps between two lines on standard error.
+const SAY_EVERY: usize = 50;
+
+/// Seeds of the games that a policy is judged by lie apart from those it learned from.
+const JUDGED_BY: u64 = 0x6a75_6467_6564;
+
+/// What a run came to.
+#[derive(Debug, Serialize)]
+struct QResult<'a> {
+    game: &'a str,
+    method: &'a str,
+    seed: u64,
+    steps: usize,
+    /// Trained values of the policy and its heads.
+    parameters: usize,
+    seconds: f64,
+    device: &'a str,
+    /// The games learned from, before the best were taken.
+    data: Outcome,
+    /// The policy's own games.
+    played: Outcome,
+}
+
+/// A run in progress.
+struct Run<'a> {
+    recipe: &'a QRecipe,
+    words: Arc<Words>,
+    examples: Examples,
+    model: Valued,
+    /// Follows the model; without autodiff.
+    copy: Valued,
+    optimizer: AdamW,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// Usage errors, a failing device, a full disk, a loss that is not finite.
+pub fn run(args: &QLearnArgs) -> Result<()> {
+    let interrupt = Interrupt::install()?;
+    let recipe = recipe::resolve(args)?;
+    let words = Arc::new(data::words(recipe.words.as_deref())?);
+    let selected = open_device::open(&args.device)?;
+    let text = toml::to_string_pretty(&recipe)?;
+    let directory = RunDirectory::start(&args.output_dir, &text);
+    let directory = directory.map_err(|error| usage(error.to_string()))?;
+    let start = Instant::now();
+    let device = training_device(&selected.device, recipe.optimizer.activations);
+    let mut run = Run::new(&recipe, words, &device)?;
+    output::note(&format!(
+        "{} trajectories of games with {}; {} parameters on {}",
+        run.examples.trajectories.len(),
+        run.examples.outcome.text(),
+        run.parameters(),
+        selected.name
+    ));
+    let mut journal = Journal::open(directory.path(), &Mark::default())?;
+    for step in 0..recipe.steps {
+        run.step(step, &mut journal)?;
+        if interrupt.requested() && step + 1 < recipe.steps {
+            anyhow::bail!("stopped after {} steps: nothing is kept, start again", step + 1);
+        }
+    }
+    let played =
+        run.player(&run.model.valid()).outcome(recipe.play.games, recipe.seed ^ JUDGED_BY)?;
+    let result = QResult {
+        game: recipe.game.name(),
+        method: recipe.value.method.name(),
+        seed: recipe.seed,
+        steps: recipe.steps,
+        parameters: run.parameters(),
+        seconds: start.elapsed().as_secs_f64(),
+        device: &selected.name,
+        data: run.examples.outcome,
+        played,
+    };
+    directory.write("result.json", &(serde_json::to_string_pretty(&result)? + "\n"))?;
+    run.leave(&directory)?;
+    output::result(&serde_json::to_string(&result)?);
+    Ok(())
+}
+
+impl<'a> Run<'a> {
+    fn new(recipe: &'a QRecipe, words: Arc<Words>, device: &Device) -> Result<Self> {
+        let examples = examples::gather(recipe, &words)?;
+        let sizes = recipe.architecture.transformer(examples.tokenizer.vocab_size());
+        let mut coins = coins(recipe.seed, Purpose::Weights, 0);
+        let policy = initialize(Transformer::zeroed(&sizes, device), &mut coins);
+        let model = Valued::new(policy, level(&examples.trajectories), &mut coins);
+        let (copy, optimizer) = (model.valid(), AdamW::new(recipe.optimizer.adamw));
+        Ok(Self { recipe, words, examples, model, copy, optimizer })
+    }
+
+    fn parameters(&self) -> usize {
+        // Bc trains the policy alone; its heads stay as they are.
+        match self.recipe.value.method {
+            Method::Bc => parameters::count(&self.model.policy),
+            Method::Mc | Method::Dqn | Method::DoubleDqn | Method::Cql | Method::Ilql => {
+                self.model.num_params()
+            }
+        }
+    }
+
+    fn player<'m>(&'m self, model: &'m Valued) -> Player<'m> {
+        Player {
+            model,
+            tokenizer: &self.examples.tokenizer,
+            learning: &self.recipe.value,
+            game: self.recipe.game,
+            words: &self.words,
+            play: &self.recipe.play,
+        }
+    }
+
+    fn step(&mut self, step: usize, journal: &mut Journal) -> Result<()> {
+        let (recipe, start) = (self.recipe, Instant::now());
+        let schedule = Schedule {
+            peak: recipe.optimizer.learning_rate,
+            warmup_steps: recipe.optimizer.warmup_steps,
+            total_steps: recipe.steps,
+            decay: recipe.optimizer.decay,
+        };
+        let batch = self.batch(step);
+        let (mut gradients, loss) =
+            learn_values((&self.model, &self.copy), &batch, &recipe.value, recipe.micro_batch_size);
+        let norm = number(gradients.clip(recipe.optimizer.max_grad_norm))?;
+        let rate = schedule.learning_rate(step);
+        self.model = self.optimizer.step(self.model.clone(), gradients, rate);
+        if recipe.value.method.looks_ahead() {
+            self.copy = self.copy.clone().toward(&self.model.valid(), recipe.follow);
+        }
+        let mut metrics = figures(loss)?;
+        metrics.extend([("grad_norm", norm), ("learning_rate", rate)]);
+        let done = step + 1;
+        let every = recipe.play.look_every;
+        if every > 0 && done % every == 0 && done < recipe.steps {
+            let look =
+                self.player(&self.model.valid()).outcome(recipe.play.look_games, recipe.seed)?;
+            output::note(&format!("step {done}: {}", look.text()));
+            metrics.push(("return", look.mean));
+        }
+        journal.metrics(done as u64, &metrics)?;
+        if done % SAY_EVERY == 0 {
+            let (loss, seconds) = (metrics[0].1, start.elapsed().as_secs_f64());
+            output::note(&format!("step {done}: loss {loss:.4}, {seconds:.2} s"));
+        }
+        Ok(())
+    }
+
+    /// The trajectories of a step, with weights that sum to 1.
+    fn batch(&self, step: usize) -> Vec<Trajectory> {
+        let all = &self.examples.trajectories;
+        let places = items_of_step(self.recipe.seed, step, self.recipe.batch, all.len());
+        let mut batch: Vec<Trajectory> =
+            places.into_iter().map(|place| all[place].clone()).collect();
+        let count = batch.iter().map(Trajectory::count).sum::<usize>() as f32;
+        for weight in batch.iter_mut().flat_map(|one| &mut one.experience.weights) {
+            *weight /= count;
+        }
+        batch
+    }
+
+    /// Writes the policy without its heads, and curves.
+    fn leave(self, directory: &RunDirectory) -> Result<()> {
+        let folder = directory.path();
+        let rows = read_metrics(&folder.join(METRICS))?;
+        let one = |name: &str| Series { name: name.to_owned(), points: series(&rows, name) };
+        let svg = curve_svg("Loss", &[one("loss")]);
+        write_file(&folder.join("curve.svg"), svg.as_bytes())?;
+        if !series(&rows, "return").is_empty() {
+            let svg = curve_svg("Mean return", &[one("return")]);
+            write_file(&folder.join("return.svg"), svg.as_bytes())?;
+        }
+        let policy = Policy {
+            model: self.model.policy,
+            tokenizer: self.examples.tokenizer,
+            template: ChatTemplate::default(),
+        };
+        let files = block_on(policy.files(StoredAs::F32))?;
+        Ok(write_folder(&folder.join("model"), |folder| policy::write(&files, folder))?)
+    }
+}
+
+/// Where estimates begin: the mean return of a chosen token.
+fn level(trajectories: &[Trajectory]) -> f32 {
+    let chosen = trajectories.iter().flat_map(|one| one.chosen().zip(&one.returns));
+    let returns: Vec<f32> = chosen.filter(|(chosen, _)| *chosen).map(|(_, value)| *value).collect();
+    returns.iter().sum::<f32>() / returns.len().max(1) as f32
+}
+
+fn figures(loss: ValueLoss) -> Result<Vec<(&'static str, f64)>> {
+    Ok(vec![
+        ("loss", number(loss.total)?),
+        ("loss_q", number(loss.q)?),
+        ("loss_v", number(loss.v)?),
+        ("loss_conservative", number(loss.conservative)?),
+        ("loss_imitation", number(loss.imitation)?),
+    ])
+}

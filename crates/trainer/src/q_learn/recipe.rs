@@ -1,0 +1,219 @@
+//! A run of `q-learn` as a TOML file: every choice with its default, nothing unknown accepted.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use kudos_core::objective::{Method, ValueLearning};
+use kudos_core::task::game::Kind;
+use serde::{Deserialize, Serialize};
+
+use crate::args::QLearnArgs;
+use crate::recipe::{Architecture, OptimizerRecipe};
+use crate::usage::usage;
+
+/// Everything that determines a run but the device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QRecipe {
+    /// What is played.
+    pub game: Kind,
+    /// Words of Wordle, one a line; frequent words of the built-in sentences without it.
+    pub words: Option<PathBuf>,
+    /// Seed of every coin.
+    pub seed: u64,
+    /// Optimizer steps.
+    pub steps: usize,
+    /// Trajectories of a step: games of Wordle, turns of a maze.
+    pub batch: usize,
+    /// Trajectories in one forward and backward pass.
+    pub micro_batch_size: usize,
+    /// What is learned from.
+    pub data: GameData,
+    /// The sizes of the new policy; a vocabulary of bytes and of whole words, as far as it reaches.
+    pub architecture: Architecture,
+    /// How weights move.
+    pub optimizer: OptimizerRecipe,
+    /// What is minimized.
+    pub value: ValueLearning,
+    /// Share by which the copy that rates what comes next follows at each step.
+    pub follow: f64,
+    /// How the policy plays when it is judged.
+    pub play: PlayRecipe,
+}
+
+/// Games to learn from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GameData {
+    /// The program that plays them.
+    pub policy: String,
+    /// How many it plays.
+    pub games: usize,
+    /// A file of games instead.
+    pub dataset: Option<PathBuf>,
+    /// Share of the games that is learned from, those of the highest return first.
+    pub best_share: f64,
+    /// Factor of every reward, so that estimates are of the order of 1.
+    pub reward_scale: f64,
+}
+
+/// How the policy plays.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PlayRecipe {
+    /// Games at the end.
+    pub games: usize,
+    /// Factor of the worth of a choice, beside the policy's own logits.
+    pub beta: f64,
+    /// Divides the sum; 0 is greedy.
+    pub temperature: f64,
+    /// Longest action in tokens.
+    pub max_action_length: usize,
+    /// Steps between two looks at `look_games` games; 0 = only at the end.
+    pub look_every: usize,
+    /// Games of such a look.
+    pub look_games: usize,
+}
+
+impl Default for QRecipe {
+    fn default() -> Self {
+        Self {
+            game: Kind::Maze,
+            words: None,
+            seed: 1,
+            steps: 1500,
+            batch: 64,
+            micro_batch_size: 64,
+            data: GameData::default(),
+            architecture: Architecture {
+                vocab_size: 320,
+                context_length: 64,
+                n_layers: 2,
+                d_model: 64,
+                n_heads: 2,
+                n_kv_heads: 2,
+                d_ff: 128,
+                dropout: 0.0,
+            },
+            optimizer: OptimizerRecipe::default(),
+            value: ValueLearning::default(),
+            follow: 0.01,
+            play: PlayRecipe::default(),
+        }
+    }
+}
+
+impl Default for GameData {
+    fn default() -> Self {
+        Self {
+            policy: "uniform".to_owned(),
+            games: 1000,
+            dataset: None,
+            best_share: 1.0,
+            reward_scale: 0.1,
+        }
+    }
+}
+
+impl Default for PlayRecipe {
+    fn default() -> Self {
+        Self {
+            games: 800,
+            beta: 8.0,
+            temperature: 0.0,
+            max_action_length: 8,
+            look_every: 250,
+            look_games: 25,
+        }
+    }
+}
+
+/// The recipe with the flags applied, checked.
+///
+/// # Errors
+/// Usage errors that name the field and the remedy.
+pub fn resolve(args: &QLearnArgs) -> Result<QRecipe> {
+    let mut recipe = match &args.config {
+        Some(path) => read(path)?,
+        None => QRecipe::default(),
+    };
+    if let Some(name) = &args.algorithm {
+        recipe.value.method = method(name)?;
+    }
+    if args.dataset.is_some() {
+        recipe.data.dataset.clone_from(&args.dataset);
+    }
+    if args.words.is_some() {
+        recipe.words.clone_from(&args.words);
+    }
+    recipe.seed = args.seed.unwrap_or(recipe.seed);
+    recipe.steps = args.steps.unwrap_or(recipe.steps);
+    validate(&recipe)?;
+    Ok(recipe)
+}
+
+fn read(path: &Path) -> Result<QRecipe> {
+    let label = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| usage(format!("{label}: {error}; give an existing recipe")))?;
+    toml::from_str(&text).map_err(|error| usage(format!("{label}: {error}")))
+}
+
+fn method(name: &str) -> Result<Method> {
+    let known = Method::ALL.into_iter().find(|method| method.name() == name);
+    known.ok_or_else(|| {
+        let names = Method::ALL.map(Method::name).join(", ");
+        usage(format!("there is no algorithm `{name}`: choose one of {names}"))
+    })
+}
+
+fn validate(recipe: &QRecipe) -> Result<()> {
+    let share = |value: f64| value > 0.0 && value <= 1.0;
+    let (value, data, play) = (&recipe.value, &recipe.data, &recipe.play);
+    let rules = [
+        ("steps", recipe.steps > 0, "at least 1"),
+        ("batch", recipe.batch > 0, "at least 1"),
+        ("micro_batch_size", recipe.micro_batch_size > 0, "at least 1"),
+        ("data.games", data.games > 0, "at least 1"),
+        ("data.best_share", share(data.best_share), "above 0 and at most 1"),
+        ("data.reward_scale", data.reward_scale > 0.0, "above 0"),
+        ("value.gamma", share(value.gamma), "above 0 and at most 1"),
+        ("value.expectile", value.expectile > 0.0 && value.expectile < 1.0, "between 0 and 1"),
+        ("value.conservatism", value.conservatism >= 0.0, "0 or more"),
+        ("value.imitation", value.imitation >= 0.0, "0 or more"),
+        ("follow", share(recipe.follow), "above 0 and at most 1"),
+        ("play.games", play.games > 0, "at least 1"),
+        ("play.look_games", play.look_games > 0, "at least 1"),
+        ("play.max_action_length", play.max_action_length > 0, "at least 1"),
+        ("play.temperature", play.temperature >= 0.0, "0 or more"),
+        ("optimizer.learning_rate", recipe.optimizer.learning_rate > 0.0, "above 0"),
+        ("optimizer.max_grad_norm", recipe.optimizer.max_grad_norm > 0.0, "above 0"),
+    ];
+    if let Some((field, _, range)) = rules.into_iter().find(|(_, holds, _)| !holds) {
+        return Err(usage(format!("{field} must be {range}")));
+    }
+    let sizes = recipe.architecture.transformer(recipe.architecture.vocab_size);
+    sizes.validate().map_err(|error| usage(format!("architecture: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recipe_survives_printing_and_refuses_what_it_does_not_know() {
+        let text = toml::to_string(&QRecipe::default()).unwrap();
+        assert_eq!(toml::from_str::<QRecipe>(&text).unwrap(), QRecipe::default());
+        assert!(toml::from_str::<QRecipe>("[value]\ngama = 1.0\n").is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        let broken = QRecipe { follow: 0.0, ..QRecipe::default() };
+        assert_eq!(
+            validate(&broken).unwrap_err().to_string(),
+            "follow must be above 0 and at most 1"
+        );
+        assert!(method("sarsa").unwrap_err().to_string().contains("double-dqn"));
+    }
+}
