@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use kudos_core::learn::learn_values;
 use kudos_core::model::parameters::Path;
@@ -230,6 +230,19 @@ fn flat(model: &Valued) -> BTreeMap<String, Vec<f32>> {
     flat.by_name
 }
 
+/// On the device with autodiff, every parameter tracked.
+struct Track;
+
+impl ModuleMapper for Track {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| Tensor::from_data(tensor.into_data(), &device()).require_grad())
+    }
+}
+
+fn tracked(model: Valued) -> Valued {
+    model.map(&mut Track)
+}
+
 /// A model whose heads differ from token to token: half way to one with other random weights.
 fn uneven(seed: u64) -> Valued {
     let first = model(seed, &Device::flex());
@@ -261,7 +274,7 @@ fn gradients_of_a_whole_model_are_finite_differences() {
         };
         let step = 2e-3;
         let slope = (at(step) - at(-step)) / (2.0 * step);
-        let tracked = start.clone().fork(&device());
+        let tracked = tracked(start.clone());
         let (gradients, loss) = learn_values((&tracked, &copy), &batch(), &learning, 8);
         assert!((f64::from(values(loss.total)[0]) - at(0.0)).abs() < 1e-5, "{method:?}");
         let (here, there) = (flat(&start), flat(&other));
@@ -282,7 +295,7 @@ fn gradients_of_a_whole_model_are_finite_differences() {
 
 #[test]
 fn the_size_of_micro_batches_changes_nothing() {
-    let (tracked, copy) = (uneven(1).fork(&device()), uneven(3));
+    let (tracked, copy) = (tracked(uneven(1)), uneven(3));
     let learning = ValueLearning { conservatism: 0.3, ..ValueLearning::default() };
     let learn = |size| learn_values((&tracked, &copy), &batch(), &learning, size);
     let ((whole, loss), (parts, sum)) = (learn(8), learn(1));

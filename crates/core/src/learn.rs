@@ -148,8 +148,8 @@ pub async fn head_scores(head: &Linear, features: &[&[f32]]) -> Result<Vec<f32>,
     Ok(scores.map_err(|error| format!("{error:?}"))?.try_to_vec().expect("scores are f32"))
 }
 
-/// The gradient of a batch of trajectories by what choices are worth, at most `micro_batch_size` at a time, with the loss,
-/// which has no gradient left.
+/// The gradient of a batch of trajectories by what choices are worth, at most `micro_batch_size` at a
+/// time, with the loss, which has no gradient left.
 ///
 /// `model` must live on an autodiff device, `copy`, which rates what comes next, on the same one without.
 ///

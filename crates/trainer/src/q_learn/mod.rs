@@ -1,7 +1,8 @@
 //! `trainer q-learn`: a new policy learns from games of others what its choices are worth, and plays.
 //!
 //! One program for imitation, of all games or the best, and for the methods of
-//! [`objective::value`](kudos_core::objective::ValueLearning); everything is in the recipe, the games too. A run is short: it keeps no checkpoints.
+//! [`ValueLearning`](kudos_core::objective::ValueLearning); everything is in the recipe, the games too.
+//! A run is short: it keeps no checkpoints.
 
 mod evaluate;
 mod examples;

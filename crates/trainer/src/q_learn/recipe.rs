@@ -132,7 +132,7 @@ impl Default for PlayRecipe {
 ///
 /// # Errors
 /// Usage errors that name the field and the remedy.
-pub fn resolve(args: &QLearnArgs) -> Result<QRecipe> {
+pub(super) fn resolve(args: &QLearnArgs) -> Result<QRecipe> {
     let mut recipe = match &args.config {
         Some(path) => read(path)?,
         None => QRecipe::default(),

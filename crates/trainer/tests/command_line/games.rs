@@ -1,0 +1,108 @@
+//! Games and what is learned from them, as a person runs it.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const RECIPE: &str = r#"
+game = "maze"
+steps = 3
+batch = 8
+
+[data]
+games = 5
+
+[architecture]
+vocab_size = 300
+n_layers = 1
+d_model = 32
+n_heads = 1
+n_kv_heads = 1
+d_ff = 32
+
+[play]
+games = 5
+look_every = 2
+look_games = 3
+"#;
+
+fn trainer(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
+    command.args(arguments).output().unwrap()
+}
+
+fn shown(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn refused(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(2));
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Runs `q-learn` with the toy recipe.
+fn learn(folder: &Path, name: &str, more: &[&str]) -> Output {
+    let recipe = folder.join("recipe.toml");
+    fs::write(&recipe, RECIPE).unwrap();
+    let out = folder.join(name);
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let (recipe, out) = (text(&recipe), text(&out));
+    let fixed = ["q-learn", "--device", "flex", "--config", &recipe, "--output-dir", &out];
+    trainer(&[&fixed, more].concat())
+}
+
+#[test]
+fn games_of_one_seed_are_the_same_and_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("games.jsonl");
+    let file = file.to_str().unwrap();
+    let play = |seed| {
+        let game = ["games", "--game", "wordle", "--policy", "data", "--games", "20", "--json"];
+        shown(&trainer(&[&game[..], &["--seed", seed, "--output", file]].concat()))
+    };
+    let first = play("3");
+    let result: Value = serde_json::from_str(&first).unwrap();
+    assert_eq!(result["games"], 20);
+    assert_eq!(result["words"], 400);
+    assert!(result["mean"].as_f64().unwrap() <= 0.0);
+    let kept = fs::read_to_string(file).unwrap();
+    assert_eq!(kept.lines().count(), 20);
+    assert!(kept.starts_with("{\"game\":\"wordle\",\"turns\":[{\"said\":\"Wordle:\\n\""));
+    assert_eq!(play("3"), first);
+    assert_ne!(play("4"), first);
+}
+
+#[test]
+fn a_policy_learns_from_games_and_plays() {
+    let folder = tempfile::tempdir().unwrap();
+    let result = |name: &str, more: &[&str]| -> Value {
+        serde_json::from_str(&shown(&learn(folder.path(), name, more))).unwrap()
+    };
+    let first = result("first", &[]);
+    assert_eq!((&first["method"], &first["game"]), (&"ilql".into(), &"maze".into()));
+    assert_eq!(first["played"]["games"], 5);
+    let mean = first["played"]["mean"].as_f64().unwrap();
+    assert!((-400.0..=0.0).contains(&mean), "{mean}");
+    let journal = |name: &str| fs::read_to_string(folder.path().join(name).join("metrics.jsonl"));
+    assert_eq!(journal("first").unwrap().lines().count(), 3);
+    for name in ["result.json", "recipe.toml", "curve.svg", "model/model.safetensors"] {
+        assert!(folder.path().join("first").join(name).exists(), "{name}");
+    }
+    let again = result("again", &[]);
+    assert_eq!(journal("first").unwrap(), journal("again").unwrap());
+    assert_eq!(first["played"], again["played"]);
+    assert_eq!(result("bc", &["--algorithm", "bc"])["method"], "bc");
+}
+
+#[test]
+fn what_cannot_be_learned_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    assert!(refused(&learn(path, "a", &["--algorithm", "sarsa"])).contains("double-dqn"));
+    assert!(refused(&learn(path, "b", &["--dataset", "no.jsonl"])).contains("no.jsonl"));
+    let games = ["games", "--game", "maze", "--policy", "data"];
+    assert!(refused(&trainer(&games)).contains("optimum"));
+}
