@@ -15,6 +15,8 @@ mod golden_objectives;
 mod golden_preference;
 mod golden_qwen2;
 mod golden_value;
+mod golden_tuning;
 mod learning;
 mod page_writes;
 mod shipped_policy;
+mod tuning;

@@ -26,5 +26,7 @@ pub mod rollout;
 pub mod sentence_encoder;
 pub mod task;
 pub mod text;
+#[cfg(feature = "train")]
+pub mod tuning;
 
 pub use kudos_feedback as feedback;

@@ -17,6 +17,7 @@ use thiserror::Error;
 use crate::first_order::constant;
 use crate::model::hugging_face::numbers;
 use crate::model::parameters::Path;
+use crate::tuning::Allocator;
 
 /// The gradient of every trained parameter in f32, flat, by name. Each `[n]`, n its number of values
 #[derive(Debug, Clone, Default)]
@@ -44,6 +45,8 @@ pub struct AdamW {
     config: AdamWConfig,
     steps: u64,
     state: BTreeMap<String, Moments>,
+    /// Prunes ranks, where the tuning asks for it.
+    allocator: Option<Allocator>,
 }
 
 /// The state of one parameter, flat.
@@ -125,6 +128,11 @@ impl Gradients {
         Self { by_name: collect.by_name }
     }
 
+    /// Gradients by the parameters' names. Each `[n]`
+    pub(crate) fn named(by_name: BTreeMap<String, Tensor<1>>) -> Self {
+        Self { by_name }
+    }
+
     /// Adds the gradients of another micro-batch.
     pub fn add(&mut self, other: Self) {
         for (name, gradient) in other.by_name {
@@ -185,7 +193,20 @@ impl Gradients {
 impl AdamW {
     /// An optimizer without history.
     pub fn new(config: AdamWConfig) -> Self {
-        Self { config, steps: 0, state: BTreeMap::new() }
+        Self { config, steps: 0, state: BTreeMap::new(), allocator: None }
+    }
+
+    /// The same, which prunes ranks after its steps.
+    #[must_use]
+    pub fn allocating(self, allocator: Allocator) -> Self {
+        Self { allocator: Some(allocator), ..self }
+    }
+
+    /// Adds the gradient of what the tuning adds to every loss: before clipping.
+    pub fn regularize<M: Module>(&self, model: &M, gradients: &mut Gradients) {
+        if let Some(allocator) = &self.allocator {
+            allocator.regularize(model, gradients);
+        }
     }
 
     /// Steps taken so far.
@@ -197,7 +218,13 @@ impl AdamW {
     pub fn step<M: Module>(&mut self, model: M, gradients: Gradients, learning_rate: f64) -> M {
         self.steps += 1;
         let path = Path::default();
-        model.map(&mut Update { path, optimizer: self, gradients, learning_rate })
+        let allocator = self.allocator.take();
+        let seen = allocator.as_ref().map(|_| gradients.clone());
+        let model = model.map(&mut Update { path, optimizer: self, gradients, learning_rate });
+        let (Some(mut allocator), Some(seen)) = (allocator, seen) else { return model };
+        let model = allocator.after_step(model, &seen, self.steps as usize);
+        self.allocator = Some(allocator);
+        model
     }
 
     /// One parameter after the step. `[n], [n] -> [n]`
@@ -237,14 +264,16 @@ impl AdamW {
     /// If the device does not return it.
     pub async fn to_bytes(&self) -> Result<Vec<u8>, OptimizerError> {
         let mut stored = Vec::new();
-        for (name, moments) in &self.state {
-            for (part, tensor) in [("first", &moments.first), ("second", &moments.second)] {
-                let data = tensor.clone().into_data_async().await;
-                let data = data.map_err(|error| OptimizerError::Device(format!("{error:?}")))?;
-                let values = data.try_to_vec::<f32>().expect("the state is f32");
-                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                stored.push((format!("{part}.{name}"), vec![values.len()], bytes));
-            }
+        let moments = self.state.iter().flat_map(|(name, moments)| {
+            let parts = [("first", &moments.first), ("second", &moments.second)];
+            parts.map(|(part, tensor)| (format!("{part}.{name}"), tensor.clone()))
+        });
+        for (name, tensor) in moments.chain(self.allocator.iter().flat_map(Allocator::memory)) {
+            let data = tensor.into_data_async().await;
+            let data = data.map_err(|error| OptimizerError::Device(format!("{error:?}")))?;
+            let values = data.try_to_vec::<f32>().expect("the state is f32");
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            stored.push((name, vec![values.len()], bytes));
         }
         let views = stored.iter().map(|(name, shape, bytes)| {
             let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
@@ -286,7 +315,7 @@ impl AdamW {
             let (first, second) = (need("first")?, need("second")?);
             state.insert(name.to_owned(), Moments { first, second });
         }
-        Ok(Self { config, steps, state })
+        Ok(Self { config, steps, state, allocator: None })
     }
 }
 

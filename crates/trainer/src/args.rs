@@ -196,6 +196,9 @@ pub struct EvalArgs {
     /// JSON Lines file; all of its rows are judged
     #[arg(long, value_name = "FILE")]
     pub dataset: Option<PathBuf>,
+    /// Folder of an adapter to put at the policy
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
     /// Reward to report, as in recipes; the task's own if left out
     #[arg(long)]
     pub metric: Option<String>,
@@ -225,6 +228,9 @@ pub struct SampleArgs {
     /// What the policy is given
     #[arg(long)]
     pub prompt: String,
+    /// Folder of an adapter to put at the policy; with several, each writes in turn
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Vec<PathBuf>,
     /// Render the prompt as a request of this task; plain continuation if left out
     #[arg(long)]
     pub task: Option<String>,
@@ -267,6 +273,9 @@ pub struct ExportArgs {
     /// Folder or bundle of the policy; the shipped one if left out
     #[arg(long, value_name = "PATH")]
     pub model: Option<PathBuf>,
+    /// Folder of an adapter to make part of the policy
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
     /// What people should know of it, a TOML file; the bundle's own if left out
     #[arg(long, value_name = "FILE")]
     pub card: Option<PathBuf>,

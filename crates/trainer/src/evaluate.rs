@@ -13,7 +13,7 @@ use crate::parallel::Workers;
 use crate::policy::{self, Policy, PolicyFiles};
 use crate::recipe::Recipe;
 use crate::usage::usage;
-use crate::{bootstrap, data, open_device, output};
+use crate::{bootstrap, data, open_device, output, tuned};
 
 /// Prompts decoded together.
 const BATCH: usize = 128;
@@ -261,6 +261,10 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     let selected = open_device::open(&args.device)?;
     let files = policy_files(args.model.as_deref())?;
     let policy = files.load(&selected.device).map_err(|error| usage(error.to_string()))?;
+    let policy = match &args.adapter {
+        Some(folder) => tuned::with_adapter(&policy, folder)?,
+        None => policy,
+    };
     let asked = Asked { args, sampling, task };
     let judged = match texts(&items) {
         Some(texts) => asked.of_texts(&policy, &texts)?,

@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
+use burn::tensor::Device;
 use kudos_core::bundle::{Unpacked, pack, sha256};
 use kudos_core::model::hugging_face::{StoredAs, stored_numbers};
+use kudos_core::tuning::trained;
 use kudos_schema::{PolicyManifest, Sampling};
+use pollster::block_on;
 use serde::Deserialize;
 
 use crate::args::ExportArgs;
 use crate::policy::{self, PolicyError, PolicyFiles};
 use crate::store::{write_file, write_folder};
 use crate::usage::usage;
-use crate::{data, output};
+use crate::{data, output, tuned};
 
 /// What people should know of a policy, as a TOML file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -61,7 +64,10 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         let path = args.output.display();
         return Err(usage(format!("{path} exists: choose another --output or remove it first")));
     }
-    let source = source(args.model.as_deref())?;
+    let mut source = source(args.model.as_deref())?;
+    if let Some(folder) = &args.adapter {
+        source.files = merged(&source.files, folder)?;
+    }
     if args.output.extension().is_none_or(|extension| extension != "kudos") {
         return write_unpacked(source.files, &args.output);
     }
@@ -73,6 +79,19 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     let (bytes, sha256) = (bundle.len(), sha256(&bundle));
     output::result(&format!("{name}  {bytes} bytes, sha256 {sha256}"));
     Ok(())
+}
+
+/// The files of a policy with an adapter in its weights.
+fn merged(files: &PolicyFiles, adapter: &Path) -> Result<PolicyFiles> {
+    let policy = files.load(&Device::flex()).map_err(|error| usage(error.to_string()))?;
+    let tuned = tuned::with_adapter(&policy, adapter)?;
+    if trained(&tuned.model) != trained(&policy.model) {
+        return Err(usage(format!(
+            "{}: this adapter cannot become part of the weights: take LoRA, AdaLoRA or (IA)3",
+            adapter.display()
+        )));
+    }
+    Ok(block_on(tuned.files(StoredAs::F32))?)
 }
 
 /// Others read what is not packed.

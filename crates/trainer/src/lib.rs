@@ -36,6 +36,7 @@ pub mod session;
 pub mod store;
 pub mod summary;
 pub mod supervised;
+pub mod tuned;
 pub mod usage;
 
 use anyhow::Result;

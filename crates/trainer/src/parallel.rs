@@ -16,6 +16,7 @@ use kudos_core::model::{Scorer, Transformer, Trunk};
 use kudos_core::objective::{Experience, Objective};
 use kudos_core::optim::Gradients;
 use kudos_core::rollout::{GenerateError, Generation, Rollout, generate};
+use kudos_core::tuning::has_dropout;
 use pollster::block_on;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -45,7 +46,7 @@ impl Workers {
         objective: &dyn Objective,
         micro_batch_size: usize,
     ) -> Learned {
-        let workers = if model.config().dropout > 0.0 { 1 } else { self.0 };
+        let workers = if has_dropout(model) { 1 } else { self.0 };
         // Interleaved, so that workers get sequences of like lengths when these are sorted.
         let parts: Vec<Vec<Experience>> = (0..workers.min(experiences.len()))
             .map(|worker| experiences.iter().skip(worker).step_by(workers).cloned().collect())

@@ -9,8 +9,9 @@ use pollster::block_on;
 
 use crate::args::SampleArgs;
 use crate::evaluate::policy_files;
+use crate::policy::Policy;
 use crate::usage::usage;
-use crate::{open_device, output};
+use crate::{open_device, output, tuned};
 
 /// Draws and prints completions.
 ///
@@ -34,7 +35,24 @@ pub fn run(args: &SampleArgs) -> Result<()> {
     let coins = Coins::new(args.seed, 0);
     let generation = Generation { sampling: &sampling, stop: &stop, coins, first_index: 0 };
     let prompts = vec![ids; args.num_generations];
-    let rollout = block_on(generate(&policy.model, &prompts, &generation))
+    if args.adapter.is_empty() {
+        return write(&policy, &prompts, &generation, args);
+    }
+    // One base for all: an adapter is put at it, writes, and is gone.
+    for folder in &args.adapter {
+        let tuned = tuned::with_adapter(&policy, folder)?;
+        write(&tuned, &prompts, &generation, args)?;
+    }
+    Ok(())
+}
+
+fn write(
+    policy: &Policy,
+    prompts: &[Vec<u32>],
+    generation: &Generation<'_>,
+    args: &SampleArgs,
+) -> Result<()> {
+    let rollout = block_on(generate(&policy.model, prompts, generation))
         .map_err(|error| usage(error.to_string()))?;
     for row in 0..rollout.completions.len() {
         let sample = Sample {
@@ -43,7 +61,7 @@ pub fn run(args: &SampleArgs) -> Result<()> {
             logprobs_drawn: rollout.logprobs_drawn[row].clone(),
             logprobs_full: rollout.logprobs_full[row].clone(),
             end_reason: rollout.end_reasons[row],
-            sampling: sampling.clone(),
+            sampling: generation.sampling.clone(),
             seed: args.seed,
         };
         let line = if args.json { serde_json::to_string(&sample)? } else { sample.text };

@@ -9,10 +9,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use kudos_core::model::hugging_face::StoredAs;
 use kudos_core::model::{Transformer, cast};
 use kudos_core::objective::PolicyGradientState;
 use kudos_core::optim::{AdamW, AdamWConfig};
+use kudos_core::tuning::{Tuning, merge, small_from_bytes};
 use pollster::block_on;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,7 @@ use crate::policy::{self, Policy, PolicyFiles};
 use crate::progress::{Display, Progress, StepReport};
 use crate::recipe::Precision;
 use crate::store::{Checkpoints, FillError, RunDirectory};
+use crate::tuned;
 use crate::usage::usage;
 
 /// The file of a checkpoint beside `model/` and the optimizer.
@@ -76,15 +77,38 @@ pub struct Session {
     interrupt: Interrupt,
     started: Instant,
     seconds_before: f64,
+    tuning: Tuning,
 }
 
 /// What a resumed run continues with.
 #[derive(Debug)]
 pub struct Resumed {
-    /// The policy's files at the checkpoint.
-    pub files: PolicyFiles,
+    /// What of the policy the checkpoint keeps.
+    weights: Weights,
     /// The optimizer at the checkpoint.
     pub optimizer: AdamW,
+}
+
+/// What a checkpoint keeps of a policy.
+#[derive(Debug)]
+enum Weights {
+    /// All of it.
+    Whole(PolicyFiles),
+    /// Its small parameters.
+    Small(Vec<u8>),
+}
+
+impl Resumed {
+    /// The model at the checkpoint, from the one that the run started with.
+    ///
+    /// # Errors
+    /// If the checkpoint is damaged or belongs to another model.
+    pub fn model(&self, start: Transformer, device: &Device) -> Result<Transformer> {
+        match &self.weights {
+            Weights::Whole(files) => Ok(files.load(device)?.model),
+            Weights::Small(bytes) => Ok(small_from_bytes(start, bytes)?),
+        }
+    }
 }
 
 /// One step's numbers.
@@ -153,6 +177,7 @@ impl Session {
             progress: Progress::new(Display::detect(), first, steps),
             interrupt: plan.interrupt.clone(),
             started: Instant::now(),
+            tuning: plan.recipe.tuning.clone(),
         };
         Ok((session, resumed))
     }
@@ -241,13 +266,11 @@ impl Session {
     pub fn save(&mut self, policy: &Policy, optimizer: &AdamW, score: Option<f64>) -> Result<()> {
         self.state.mark = self.journal.mark()?;
         self.state.seconds = self.seconds();
-        let files = block_on(policy.files(StoredAs::F32))?;
+        let kept = tuned::kept(policy, &self.tuning)?;
         let optimizer = block_on(optimizer.to_bytes())?;
         let state = serde_json::to_string_pretty(&self.state)?;
         self.checkpoints.save(self.state.step as u64, score, |folder| {
-            let model = folder.join("model");
-            std::fs::create_dir(&model)?;
-            policy::write(&files, &model)?;
+            kept.write(folder)?;
             std::fs::write(folder.join(OPTIMIZER), &optimizer)?;
             Ok::<(), FillError>(std::fs::write(folder.join(STATE), state + "\n")?)
         })?;
@@ -283,7 +306,13 @@ fn read_checkpoint(path: &Path, plan: &Plan, device: &Device) -> Result<(State, 
         .with_context(|| format!("{}/{OPTIMIZER}", path.display()))?;
     let config: AdamWConfig = plan.recipe.optimizer.adamw;
     let optimizer = AdamW::from_bytes(config, &bytes, device)?;
-    Ok((state, Resumed { files: policy::read(&path.join("model"))?, optimizer }))
+    let optimizer = tuned::remembering(optimizer, &plan.recipe, (&bytes, device))?;
+    let weights = if plan.recipe.tuning.is_full() {
+        Weights::Whole(policy::read(&path.join("model"))?)
+    } else {
+        Weights::Small(policy::read_bytes(&path.join(tuned::SMALL))?)
+    };
+    Ok((state, Resumed { weights, optimizer }))
 }
 
 /// The first few names, and how many more there are.
@@ -314,8 +343,9 @@ pub fn working(model: &Transformer, precision: Precision) -> Transformer {
     }
 }
 
-/// A trained copy of `model` for reading only, without autodiff.
+/// A trained copy of `model` for reading only, without autodiff; small parameters are in its weights as
+/// far as they can be.
 pub fn frozen(model: &Transformer) -> Transformer {
     use burn::module::Module;
-    model.valid()
+    merge(model.valid())
 }

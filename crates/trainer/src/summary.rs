@@ -9,12 +9,12 @@ use pollster::block_on;
 use crate::batches::{Purpose, coins};
 use crate::evaluate::{Evaluation, draw, greedy};
 use crate::journal::{METRICS, read_metrics, series};
-use crate::policy::{self, Policy};
+use crate::policy::Policy;
 use crate::recipe::Recipe;
 use crate::report::{self, Better, Chart, HeldOut, Report, SamplePair, Scored, Series, curve_svg};
 use crate::session::Session;
-use crate::store::{write_file, write_folder};
-use crate::{bootstrap, output};
+use crate::store::write_file;
+use crate::{bootstrap, output, tuned};
 
 /// Samples shown side by side at the end.
 const SHOWN: usize = 5;
@@ -82,7 +82,7 @@ pub fn write(session: Session, finished: &Finished<'_>) -> Result<()> {
     let (state, seconds) = (session.state.clone(), session.seconds());
     let directory = session.finish();
     let folder = directory.path().to_owned();
-    write_folder(&folder.join("model"), |folder| policy::write(&files, folder))?;
+    tuned::write_model(&folder, &files, recipe)?;
     let result = RunResult {
         version: 1,
         task: (*task).to_owned(),

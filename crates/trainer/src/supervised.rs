@@ -5,12 +5,13 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor};
 use kudos_core::learn::training_device;
-use kudos_core::model::{Transformer, initialize, parameters};
+use kudos_core::model::{Transformer, initialize};
 use kudos_core::objective::{Aggregation, Supervised};
 use kudos_core::optim::{AdamW, Schedule};
 use kudos_core::task::{Item, TaskData};
 use kudos_core::text::chat::ChatTemplate;
 use kudos_core::text::tokenizer::Tokenizer;
+use kudos_core::tuning::trained;
 use pollster::block_on;
 
 use crate::batches::{Purpose, Windows, coins, items_of_step};
@@ -20,13 +21,13 @@ use crate::evaluate::{self, policy_files};
 use crate::journal::{METRICS, read_metrics, series};
 use crate::parallel::Workers;
 use crate::plan::Plan;
-use crate::policy::{self, Policy};
+use crate::policy::Policy;
 use crate::recipe::{Recipe, Stage};
 use crate::report::{Series, curve_svg};
 use crate::session::{Session, StepNumbers, frozen, seed_device, working};
-use crate::store::{write_file, write_folder};
+use crate::store::write_file;
 use crate::usage::usage;
-use crate::{data, output};
+use crate::{data, output, tuned};
 
 /// Items with their prompts as tokens.
 type Encoded = Vec<(Item, Vec<u32>)>;
@@ -96,14 +97,15 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     let sources = sources(recipe)?;
     let (mut policy, examples, held_out) = prepare(recipe, &sources, &device)?;
     let (mut session, resumed) = Session::open(plan, &selected.device)?;
-    let mut optimizer = AdamW::new(recipe.optimizer.adamw);
+    policy = tuned::begin(policy, recipe)?;
+    let mut optimizer = tuned::optimizer(recipe);
     if let Some(resumed) = resumed {
-        policy.model = resumed.files.load(&device)?.model;
+        policy.model = resumed.model(policy.model, &device)?;
         optimizer = resumed.optimizer;
     }
     session.note(&format!(
         "{} parameters on {}; {}",
-        parameters::count(&policy.model),
+        trained(&policy.model),
         selected.name,
         selected.reason
     ));
@@ -114,13 +116,14 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     }
     let policy = training.policy;
     let directory = session.finish();
-    let files = block_on(policy.files(recipe.watch.model_dtype))?;
     let folder = directory.path();
-    write_folder(&folder.join("model"), |folder| policy::write(&files, folder))?;
+    tuned::write(folder, &policy, recipe)?;
+    let after = Policy { model: frozen(&policy.model), ..policy };
+    tuned::write_model(folder, &block_on(after.files(recipe.watch.model_dtype))?, recipe)?;
     let points = series(&read_metrics(&folder.join(METRICS))?, "loss");
     let svg = curve_svg("Loss, nats a token", &[Series { name: "loss".to_owned(), points }]);
     write_file(&folder.join("curve.svg"), svg.as_bytes())?;
-    output::result(&format!("the policy is in {}/model", directory.path().display()));
+    output::result(&tuned::place(folder, recipe));
     Ok(())
 }
 
@@ -146,6 +149,7 @@ impl Imitation<'_> {
         let workers = Workers::of(&model.device());
         let mut learned =
             workers.learn(&model, &experiences, &objective, recipe.batch.micro_batch_size);
+        self.optimizer.regularize(&policy.model, &mut learned.gradients);
         let norm = learned.gradients.clip(recipe.optimizer.max_grad_norm);
         let learning_rate = schedule(recipe).learning_rate(step);
         let model = policy.model.clone();

@@ -13,6 +13,8 @@ use super::parameters::filled;
 use super::projection::forward;
 use super::rotary::Rotation;
 use crate::first_order::{constant, with_gradient_of};
+#[cfg(feature = "train")]
+use crate::tuning::Prefix;
 
 /// The four projections of one attention layer.
 #[derive(Module, Debug)]
@@ -28,6 +30,9 @@ pub struct Attention {
     dropout: Dropout,
     n_kv_heads: usize,
     d_head: usize,
+    /// Learned keys and values before the sequence, where it is tuned by them.
+    #[cfg(feature = "train")]
+    pub(crate) prefix: Option<Prefix>,
 }
 
 /// Which keys each query may see, prepared once a forward pass for all layers.
@@ -57,6 +62,21 @@ impl Visibility {
         }
     }
 
+    /// The same behind `length` further keys that every query sees.
+    #[cfg(feature = "train")]
+    pub(super) fn after(self, length: usize) -> Self {
+        if length == 0 {
+            return self;
+        }
+        let [batch, _, time, _] = self.bias.dims();
+        let options = (&self.bias.device(), self.bias.dtype());
+        let seen = Tensor::<4>::zeros([batch, 1, time, length], options);
+        Self {
+            hidden: Tensor::cat(vec![seen.clone().greater_elem(0.5), self.hidden], 3),
+            bias: Tensor::cat(vec![seen, self.bias], 3),
+        }
+    }
+
     /// The same for the first `length` keys only.
     pub(super) fn narrow(&self, length: usize) -> Self {
         Self {
@@ -83,6 +103,8 @@ impl Attention {
             dropout: DropoutConfig::new(config.dropout).init(),
             n_kv_heads: config.n_kv_heads,
             d_head: config.d_head,
+            #[cfg(feature = "train")]
+            prefix: None,
         }
     }
 
@@ -95,6 +117,8 @@ impl Attention {
     ) -> Tensor<3> {
         let (query, key, value) = self.project(input, rotation);
         let fused = !query.is_autodiff() && query.dims()[1] == self.n_kv_heads;
+        #[cfg(feature = "train")]
+        let ((key, value), fused) = (self.prefixed(key, value), fused && self.prefix.is_none());
         let context = if fused {
             let options = AttentionModuleOptions::default();
             module::attention(query, key, value, Some(visibility.hidden.clone()), None, options)
@@ -116,8 +140,19 @@ impl Attention {
         let (query, key, value) = self.project(input, rotation);
         let (layer, length) = cache;
         let (keys, values) = layer.append(length, key, value);
+        #[cfg(feature = "train")]
+        let (keys, values) = self.prefixed(keys, values);
         let context = self.attend(query, keys, values, visibility);
         self.merge(context)
+    }
+
+    /// Keys and values behind the learned ones. `[B, K, S, d_head]` each
+    #[cfg(feature = "train")]
+    fn prefixed(&self, key: Tensor<4>, value: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+        match &self.prefix {
+            None => (key, value),
+            Some(prefix) => prefix.before(key, value),
+        }
     }
 
     /// Queries, keys and values by head. `[B, T, D] -> [B, H, T, d_head]` each

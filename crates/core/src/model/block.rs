@@ -10,6 +10,8 @@ use super::config::TransformerConfig;
 use super::feed_forward::FeedForward;
 use super::norm::Norm;
 use super::rotary::Rotation;
+#[cfg(feature = "train")]
+use crate::tuning::{Bottlenecks, SubLayer};
 
 /// One layer of the transformer.
 #[derive(Module, Debug)]
@@ -23,6 +25,9 @@ pub struct Block {
     /// Transforms each position.
     pub feed_forward: FeedForward,
     dropout: Dropout,
+    /// What follows the two parts, where they are tuned by it.
+    #[cfg(feature = "train")]
+    pub(crate) bottleneck: Option<Bottlenecks>,
 }
 
 impl Block {
@@ -33,6 +38,8 @@ impl Block {
             feed_forward_norm: Norm::init(config, device),
             feed_forward: FeedForward::init(config, device),
             dropout: DropoutConfig::new(config.dropout).init(),
+            #[cfg(feature = "train")]
+            bottleneck: None,
         }
     }
 
@@ -55,6 +62,8 @@ impl Block {
     ) -> Tensor<3> {
         let normed = self.attention_norm.forward(input.clone());
         let mixed = self.attention.forward(normed, rotation, visibility);
+        #[cfg(feature = "train")]
+        let mixed = self.tuned(SubLayer::Attention, mixed);
         input + self.dropout.forward(mixed)
     }
 
@@ -68,12 +77,26 @@ impl Block {
     ) -> Tensor<3> {
         let normed = self.attention_norm.forward(input.clone());
         let mixed = self.attention.forward_cached(normed, rotation, visibility, cache);
+        #[cfg(feature = "train")]
+        let mixed = self.tuned(SubLayer::Attention, mixed);
         self.transform(input + mixed)
     }
 
     /// The second part alone. `[B, T, D] -> [B, T, D]`
     pub(super) fn transform(&self, stream: Tensor<3>) -> Tensor<3> {
         let normed = self.feed_forward_norm.forward(stream.clone());
-        stream + self.dropout.forward(self.feed_forward.forward(normed))
+        let transformed = self.feed_forward.forward(normed);
+        #[cfg(feature = "train")]
+        let transformed = self.tuned(SubLayer::FeedForward, transformed);
+        stream + self.dropout.forward(transformed)
+    }
+
+    /// The output of a part with what follows it. `[B, T, D] -> [B, T, D]`
+    #[cfg(feature = "train")]
+    fn tuned(&self, part: SubLayer, output: Tensor<3>) -> Tensor<3> {
+        match &self.bottleneck {
+            None => output,
+            Some(bottleneck) => bottleneck.after(part, output),
+        }
     }
 }

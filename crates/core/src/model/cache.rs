@@ -39,6 +39,8 @@ impl Cache {
         }
         let config = model.config();
         let options = (&model.device(), model.dtype());
+        #[cfg(feature = "train")]
+        let capacity = capacity + model.prompt_length();
         let shape = [batch, config.n_kv_heads, capacity, config.d_head];
         let layers = (0..config.n_layers)
             .map(|_| LayerCache {

@@ -34,6 +34,8 @@ pub use encoder::{Encoder, EncoderBlock, EncoderConfig};
 pub use feed_forward::FeedForward;
 pub use norm::Norm;
 pub use parameters::{cast, initialize};
+#[cfg(feature = "train")]
+pub(crate) use projection::project;
 pub use rotary::{Rotary, Rotation};
 pub use row::{HostNumbers, HostView};
 #[cfg(feature = "train")]

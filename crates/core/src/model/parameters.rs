@@ -126,7 +126,7 @@ pub(crate) fn replace<const D: usize>(tensor: Tensor<D>, data: TensorData) -> Te
 }
 
 /// One draw from the standard normal distribution (Box and Muller 1958).
-pub(super) fn normal(coins: &mut impl Rng) -> f64 {
+pub(crate) fn normal(coins: &mut impl Rng) -> f64 {
     // In (0, 1], so that the logarithm is finite.
     let uniform = |bits: u64| ((bits >> 11) + 1) as f64 / (1u64 << 53) as f64;
     let (radius, angle) = (uniform(coins.next_u64()), uniform(coins.next_u64()));

@@ -7,14 +7,18 @@ use burn::nn::Linear;
 use burn::tensor::{Tensor, module};
 
 /// `[B, T, D], [D, F], [F] -> [B, T, F]`
-pub(super) fn project(input: Tensor<3>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<3> {
+pub(crate) fn project(input: Tensor<3>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<3> {
     let [batch, time, d_input] = input.dims();
     let d_output = weight.dims()[1];
     let rows = input.reshape([batch * time, d_input]);
     module::linear(rows, weight, bias).reshape([batch, time, d_output])
 }
 
-/// [`project`] with the parameters of a layer. `[B, T, D] -> [B, T, F]`
+/// [`project`] with the parameters of a layer, tuned or not. `[B, T, D] -> [B, T, F]`
 pub(super) fn forward(layer: &Linear, input: Tensor<3>) -> Tensor<3> {
+    #[cfg(feature = "train")]
+    if let Some(tuned) = crate::tuning::forward(layer, &input) {
+        return tuned;
+    }
     project(input, layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val()))
 }

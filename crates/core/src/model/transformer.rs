@@ -1,6 +1,8 @@
 //! The decoder-only transformer: embedding, blocks, norm, head.
 
 use burn::module::Module;
+#[cfg(feature = "train")]
+use burn::module::Param;
 use burn::nn::{Dropout, DropoutConfig, Embedding, Linear};
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 
@@ -14,6 +16,8 @@ use super::projection;
 use super::rotary::{Rotary, Rotation};
 use super::row::{HostView, RowLinear, Rows};
 use super::tokens::Tokens;
+#[cfg(feature = "train")]
+use crate::tuning::Prefix;
 
 /// What an engine that leaves devices out has promised.
 #[cfg(feature = "host-only")]
@@ -35,6 +39,9 @@ pub struct Transformer {
     /// An output head of its own; none when tied to the token embedding. `[D, V]`
     pub head: Option<Linear>,
     dropout: Dropout,
+    /// Learned embeddings before every sequence, where it is tuned by them. `[N, D]`
+    #[cfg(feature = "train")]
+    pub(crate) prompt: Option<Param<Tensor<2>>>,
     #[module(skip)]
     config: TransformerConfig,
     #[module(skip)]
@@ -70,6 +77,8 @@ impl Transformer {
             norm: Norm::init(config, device),
             head,
             dropout: DropoutConfig::new(config.dropout).init(),
+            #[cfg(feature = "train")]
+            prompt: None,
             config: config.clone(),
             host: None,
         }
@@ -111,13 +120,21 @@ impl Transformer {
     /// # Panics
     /// If the sequence with its prefix is longer than the context.
     pub fn hidden(&self, tokens: &Tokens, prefix: Option<Tensor<3>>) -> Tensor<3> {
+        #[cfg(feature = "train")]
+        let prefix = self.tuned_prefix(tokens, prefix);
+        #[cfg(feature = "train")]
+        let tokens = &self.tuned_tokens(tokens, 0);
         let (stream, positions, padding) = self.embed(tokens, prefix);
         let visibility = Visibility::new(causal(positions.dims()[1], padding, &stream), &stream);
+        #[cfg(feature = "train")]
+        let visibility = visibility.after(self.prefix_length());
         let rotation = self.rotation(&positions, stream.dtype());
         let stream = self
             .blocks
             .iter()
             .fold(stream, |stream, block| block.forward(stream, rotation.as_ref(), &visibility));
+        #[cfg(feature = "train")]
+        let stream = self.behind_prompt(stream);
         self.norm.forward(stream)
     }
 
@@ -146,8 +163,13 @@ impl Transformer {
     /// # Panics
     /// If the cache does not hold the new positions, or a later call brings several tokens.
     pub fn hidden_cached(&self, tokens: &Tokens, cache: &mut Cache) -> Tensor<3> {
-        let (stream, positions, padding) = self.embed(tokens, None);
-        let (past, time) = (cache.len(), positions.dims()[1]);
+        let (past, prefix) = (cache.len(), None);
+        #[cfg(feature = "train")]
+        let prefix = if past == 0 { self.tuned_prefix(tokens, prefix) } else { prefix };
+        #[cfg(feature = "train")]
+        let tokens = &self.tuned_tokens(tokens, past);
+        let (stream, positions, padding) = self.embed(tokens, prefix);
+        let time = positions.dims()[1];
         assert!(past + time <= cache.capacity(), "the cache holds {} positions", cache.capacity());
         assert!(past == 0 || time == 1, "after the first call tokens come one at a time");
         let rotation = self.rotation(&positions, stream.dtype());
@@ -185,10 +207,15 @@ impl Transformer {
         } else {
             cache.visibility(past + time)
         };
+        #[cfg(feature = "train")]
+        let visibility = visibility.map(|seen| seen.after(self.prefix_length()));
         let blocks = self.blocks.iter().zip(cache.layers());
-        self.norm.forward(blocks.fold(stream, |stream, (block, layer)| {
+        let stream = blocks.fold(stream, |stream, (block, layer)| {
             block.forward_cached(stream, rotation, visibility.as_ref(), (layer, past))
-        }))
+        });
+        #[cfg(feature = "train")]
+        let stream = if past == 0 { self.behind_prompt(stream) } else { stream };
+        self.norm.forward(stream)
     }
 
     /// The blocks on plain slices, if a single sequence can be decoded there.
@@ -265,11 +292,63 @@ impl Transformer {
         }
         let time = positions.dims()[1];
         let context = self.config.context_length;
+        #[cfg(feature = "train")]
+        let context = context + self.prompt_length();
         assert!(time <= context, "{time} positions in a context of {context}");
         if let Some(embedding) = &self.position_embedding {
             stream = stream + embedding.forward(positions.clone());
         }
         (self.dropout.forward(stream), positions, padding)
+    }
+}
+
+/// What tuning adds before a sequence.
+#[cfg(feature = "train")]
+impl Transformer {
+    /// Learned embeddings before every sequence.
+    pub(crate) fn prompt_length(&self) -> usize {
+        self.prompt.as_ref().map_or(0, |prompt| prompt.dims()[0])
+    }
+
+    /// Learned keys and values before every sequence.
+    fn prefix_length(&self) -> usize {
+        let first = self.blocks.first().and_then(|block| block.attention.prefix.as_ref());
+        first.map_or(0, Prefix::length)
+    }
+
+    /// Keeps `length` positions of the context for learned ones.
+    pub(crate) fn reserve(&mut self, length: usize) {
+        self.config.context_length -= length;
+    }
+
+    /// Gives the positions of learned ones back.
+    pub(crate) fn release(&mut self) {
+        self.config.context_length += self.prompt_length() + self.prefix_length();
+    }
+
+    /// Tokens at their places behind what is learned, as far as it is not embedded with them.
+    fn tuned_tokens(&self, tokens: &Tokens, past: usize) -> Tokens {
+        let before = self.prefix_length() + if past > 0 { self.prompt_length() } else { 0 };
+        let positions = tokens.positions.clone();
+        let positions = if before > 0 { positions.add_scalar(before as i64) } else { positions };
+        Tokens { positions, ..tokens.clone() }
+    }
+
+    /// The learned embeddings before those that are given. `[B, N, D]`
+    fn tuned_prefix(&self, tokens: &Tokens, given: Option<Tensor<3>>) -> Option<Tensor<3>> {
+        let Some(prompt) = &self.prompt else { return given };
+        let batch = tokens.ids.dims()[0] as i64;
+        let prompt = prompt.val().unsqueeze::<3>().expand([batch, -1, -1]);
+        Some(match given {
+            None => prompt,
+            Some(given) => Tensor::cat(vec![prompt, given], 1),
+        })
+    }
+
+    /// What stands behind the learned embeddings. `[B, N + T, D] -> [B, T, D]`
+    fn behind_prompt(&self, stream: Tensor<3>) -> Tensor<3> {
+        let (before, time) = (self.prompt_length(), stream.dims()[1]);
+        if before == 0 { stream } else { stream.narrow(1, before, time - before) }
     }
 }
 

@@ -6,6 +6,7 @@ use kudos_core::objective::{Aggregation, Baseline, RatioBound};
 
 use super::{mix, objective};
 use crate::recipe::{Recipe, Stage};
+use crate::tuned;
 use crate::usage::usage;
 
 pub(super) fn validate(recipe: &Recipe) -> Result<()> {
@@ -38,6 +39,7 @@ pub(super) fn validate(recipe: &Recipe) -> Result<()> {
         .transformer(recipe.architecture.vocab_size)
         .validate()
         .map_err(|error| usage(format!("architecture: {error}")))?;
+    tuned::check(recipe)?;
     match recipe.stage {
         Stage::Pretrain => Ok(()),
         Stage::Sft => some_data(recipe),

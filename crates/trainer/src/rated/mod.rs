@@ -17,7 +17,6 @@ use kudos_core::model::Transformer;
 use kudos_core::optim::AdamW;
 
 use crate::batches::items_of_step;
-use crate::data;
 use crate::device::Selected;
 use crate::drive::{self, Ended, Look, Occasion, Training, drive};
 use crate::evaluate::policy_files;
@@ -28,6 +27,7 @@ use crate::recipe::{Recipe, Stage};
 use crate::session::{Session, StepNumbers, frozen, seed_device, working};
 use crate::supervised::{number, schedule};
 use crate::usage::usage;
+use crate::{data, tuned};
 use labels::Labels;
 use method::{At, Method, Models};
 use off_policy::OffPolicy;
@@ -60,7 +60,7 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     let device = training_device(&selected.device, recipe.optimizer.activations);
     let files = policy_files(recipe.model.as_deref())?;
     let load = |device| files.load(device).map_err(|error| usage(error.to_string()));
-    let (before, policy) = (load(&selected.device)?, load(&device)?);
+    let (before, policy) = (load(&selected.device)?, tuned::begin(load(&device)?, recipe)?);
     let mut out = LeftOut::default();
     let method = method(recipe, &before, &mut out)?;
     if method.count() == 0 {
@@ -73,11 +73,11 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     let (mut session, resumed) = Session::open(plan, &selected.device)?;
     session.learn_from(method.examples())?;
     let reference = working(&before.model, recipe.optimizer.precision);
-    let optimizer = AdamW::new(recipe.optimizer.adamw);
+    let optimizer = tuned::optimizer(recipe);
     let advised = Advised::NotYet;
     let mut rated = Rated { recipe, method, reference, policy, optimizer, advised };
     if let Some(resumed) = resumed {
-        rated.policy.model = resumed.files.load(&device)?.model;
+        rated.policy.model = resumed.model(rated.policy.model, &device)?;
         rated.optimizer = resumed.optimizer;
     }
     session.note(&format!(
@@ -93,6 +93,7 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
         drive::saved(session);
         return Ok(());
     }
+    tuned::write(session.directory.path(), &rated.policy, recipe)?;
     let after = Policy { model: frozen(&rated.policy.model), ..rated.policy };
     outcome::write(session, (recipe, &selected.name), rated.method.as_ref(), (&before, &after))
 }
@@ -143,6 +144,7 @@ impl Rated<'_> {
             taught.others.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
         others.push(("learning_rate".to_owned(), learning_rate));
         if let Some(mut learned) = taught.learned {
+            self.optimizer.regularize(&self.policy.model, &mut learned.gradients);
             let norm = learned.gradients.clip(recipe.optimizer.max_grad_norm);
             let model = self.policy.model.clone();
             self.policy.model = self.optimizer.step(model, learned.gradients, learning_rate);

@@ -12,12 +12,12 @@ use crate::batches::{Purpose, coins};
 use crate::evaluate::kl_nats;
 use crate::journal::{METRICS, read_metrics, series};
 use crate::parallel::Workers;
-use crate::policy::{self, Policy};
+use crate::policy::Policy;
 use crate::recipe::Recipe;
 use crate::report::{Series, curve_svg};
 use crate::session::Session;
-use crate::store::{write_file, write_folder};
-use crate::{bootstrap, output};
+use crate::store::write_file;
+use crate::{bootstrap, output, tuned};
 
 /// Completions of held-out prompts on which the divergence from the start is measured.
 const KL_COMPLETIONS: usize = 64;
@@ -45,7 +45,7 @@ pub(super) fn write(
     let (state, seconds) = (session.state.clone(), session.seconds());
     let directory = session.finish();
     let folder = directory.path();
-    write_folder(&folder.join("model"), |folder| policy::write(&files, folder))?;
+    tuned::write_model(folder, &files, recipe)?;
     let [before, after, difference] = estimates(&old, &new, recipe.seed);
     let result = RunResult {
         version: 1,
@@ -89,7 +89,7 @@ fn in_words(result: &RunResult, (recipe, context): (&Recipe, usize), folder: &Pa
     };
     format!(
         "{}, n = {}\nbefore {}, after {}, difference {}\nKL from the start: {kl}; \
-         {} steps, {:.0} s on {}\nthe policy is in {}/model",
+         {} steps, {:.0} s on {}\n{}",
         result.metric,
         result.n,
         show(result.before),
@@ -98,7 +98,7 @@ fn in_words(result: &RunResult, (recipe, context): (&Recipe, usize), folder: &Pa
         result.steps,
         result.seconds,
         result.device,
-        folder.display(),
+        tuned::place(folder, recipe),
     )
 }
 

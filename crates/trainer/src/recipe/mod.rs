@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use kudos_core::model::TransformerConfig;
 use kudos_core::model::hugging_face::StoredAs;
 use kudos_core::objective::{Aggregation, Baseline, KlPlacement, PolicyGradient};
+use kudos_core::tuning::Tuning;
 use kudos_schema::Sampling;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,8 @@ pub struct Recipe {
     pub batch: BatchRecipe,
     /// The sizes of a new policy.
     pub architecture: Architecture,
+    /// Which parameters learn.
+    pub tuning: Tuning,
     /// How weights move.
     pub optimizer: OptimizerRecipe,
     /// How completions are drawn.
@@ -213,6 +216,7 @@ impl Default for Recipe {
             steps: 100,
             batch: BatchRecipe::default(),
             architecture: Architecture::default(),
+            tuning: Tuning::default(),
             optimizer: OptimizerRecipe::default(),
             sampling: Sampling::default(),
             objective: PolicyGradient::default(),

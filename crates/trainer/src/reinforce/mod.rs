@@ -30,7 +30,7 @@ use crate::session::{Session, StepNumbers, frozen, working};
 use crate::summary::{self, Finished};
 use crate::supervised::schedule;
 use crate::usage::usage;
-use crate::{data, output};
+use crate::{data, output, tuned};
 use advice::{Said, Seen};
 use collect::{Rewarded, collect};
 use metrics::mean;
@@ -88,14 +88,14 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     let device = training_device(&selected.device, recipe.optimizer.activations);
     let files = policy_files(recipe.model.as_deref())?;
     let load = |device| files.load(device).map_err(|error| usage(error.to_string()));
-    let (before, mut policy) = (load(&selected.device)?, load(&device)?);
+    let (before, mut policy) = (load(&selected.device)?, tuned::begin(load(&device)?, recipe)?);
     let task = source(recipe)?;
     let setting = Setting::new(plan, &before, &task)?;
     let held_out = held_out(recipe, &before, &task)?;
     let (mut session, resumed) = Session::open(plan, &selected.device)?;
-    let mut optimizer = AdamW::new(recipe.optimizer.adamw);
+    let mut optimizer = tuned::optimizer(recipe);
     if let Some(resumed) = resumed {
-        policy.model = resumed.files.load(&device)?.model;
+        policy.model = resumed.model(policy.model, &device)?;
         optimizer = resumed.optimizer;
     }
     session.note(&format!("{}; {}", selected.name, selected.reason));
@@ -105,6 +105,7 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
         return Ok(());
     }
     let Reinforce { setting, policy, .. } = training;
+    tuned::write(session.directory.path(), &policy, recipe)?;
     let after = Policy { model: frozen(&policy.model), ..policy.clone() };
     let policies = (&before, &after);
     let (before_eval, after_eval) =

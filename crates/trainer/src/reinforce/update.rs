@@ -70,6 +70,7 @@ pub(super) fn update(
             let size = recipe.batch.micro_batch_size;
             let workers = Workers::of(&working.device());
             let mut learned = workers.learn(&working, &experiences, &objective, size);
+            optimizer.regularize(model, &mut learned.gradients);
             let norm = number(learned.gradients.clip(recipe.optimizer.max_grad_norm))?;
             all.add(norm, &learned)?;
             *model = optimizer.step(model.clone(), learned.gradients, at.learning_rate);

@@ -1,0 +1,204 @@
+//! Small parameters on the host, by name: what a checkpoint keeps of a tuned model.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Tensor, TensorData};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use super::TuningError;
+use crate::model::Transformer;
+use crate::model::hugging_face::numbers;
+use crate::model::parameters::{Path, replace};
+
+/// The parts of a name by which a small parameter is known.
+const MARKS: [&str; 5] = ["low_rank", "rescale", "bottleneck", "prefix", "prompt"];
+
+/// The numbers of one parameter.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Host {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: Vec<f32>,
+}
+
+/// Small parameters by name.
+pub(crate) type ByName = BTreeMap<String, Host>;
+
+impl Host {
+    /// A matrix with rows and columns exchanged.
+    pub(crate) fn transposed(&self) -> Self {
+        let (rows, columns) = (self.shape[0], self.shape[1]);
+        let places = (0..columns).flat_map(|column| (0..rows).map(move |row| (row, column)));
+        let values = places.map(|(row, column)| self.values[row * columns + column]).collect();
+        Self { shape: vec![columns, rows], values }
+    }
+}
+
+/// Whether a parameter is one of the small ones.
+pub(crate) fn is_small(name: &str) -> bool {
+    name.split('.').any(|part| MARKS.contains(&part))
+}
+
+/// Number of values that are trained: the small ones, or all where there are none.
+pub fn trained(model: &Transformer) -> usize {
+    let mut count = Count { path: Path::default(), small: 0, all: 0 };
+    model.visit(&mut count);
+    if count.small == 0 { count.all } else { count.small }
+}
+
+/// The small parameters as safetensors bytes, under their own names.
+///
+/// # Errors
+/// If the device does not return them.
+pub async fn small_to_bytes(model: &Transformer) -> Result<Vec<u8>, TuningError> {
+    let host = to_host(model).await?;
+    container(host.into_iter().map(|(name, one)| (name, one.shape, one.values)).collect())
+}
+
+/// The model with the small parameters that [`small_to_bytes`] wrote.
+///
+/// # Errors
+/// If the bytes are damaged or belong to another tuning.
+pub fn small_from_bytes(model: Transformer, bytes: &[u8]) -> Result<Transformer, TuningError> {
+    fill(model, read_container(bytes)?)
+}
+
+/// All small parameters.
+pub(crate) async fn to_host(model: &Transformer) -> Result<ByName, TuningError> {
+    let mut collect = Collect { path: Path::default(), found: Vec::new() };
+    model.visit(&mut collect);
+    let mut host = ByName::new();
+    for (name, tensor, shape) in collect.found {
+        let data = tensor.into_data_async().await;
+        let data = data.map_err(|error| TuningError::Device(format!("{error:?}")))?;
+        let values = data.convert::<f32>().try_to_vec().expect("converted to f32");
+        host.insert(name, Host { shape, values });
+    }
+    Ok(host)
+}
+
+/// Sets the small parameters of a model that has them.
+pub(crate) fn fill(model: Transformer, values: ByName) -> Result<Transformer, TuningError> {
+    let mut fill = Fill { path: Path::default(), values, wrong: None };
+    let model = model.map(&mut fill);
+    match (fill.wrong, fill.values.into_keys().next()) {
+        (Some(wrong), _) => Err(wrong),
+        (None, Some(name)) => Err(TuningError::Foreign(name)),
+        (None, None) => Ok(model),
+    }
+}
+
+/// Tensors by name, with shapes and values, as safetensors bytes.
+pub(crate) fn container(
+    tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
+) -> Result<Vec<u8>, TuningError> {
+    let stored: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
+        .into_iter()
+        .map(|(name, shape, values)| {
+            (name, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        })
+        .collect();
+    let views = stored.iter().map(|(name, shape, bytes)| {
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
+        (name.as_str(), view.expect("bytes fit the shape"))
+    });
+    let metadata = [("format".to_owned(), "pt".to_owned())].into();
+    safetensors::serialize(views, Some(metadata))
+        .map_err(|error| TuningError::Container(error.to_string()))
+}
+
+/// The tensors of safetensors bytes.
+pub(crate) fn read_container(bytes: &[u8]) -> Result<ByName, TuningError> {
+    let file = SafeTensors::deserialize(bytes);
+    let file = file.map_err(|error| TuningError::Container(error.to_string()))?;
+    let read = |(name, view): (String, TensorView<'_>)| {
+        let values = numbers(&name, &view)?;
+        Ok((name, Host { shape: view.shape().to_vec(), values }))
+    };
+    file.tensors().into_iter().map(read).collect()
+}
+
+struct Count {
+    path: Path,
+    small: usize,
+    all: usize,
+}
+
+impl ModuleVisitor for Count {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let count = param.lazy_shape().num_elements();
+        self.all += count;
+        if is_small(&self.path.name()) {
+            self.small += count;
+        }
+    }
+}
+
+struct Collect {
+    path: Path,
+    found: Vec<(String, Tensor<1>, Vec<usize>)>,
+}
+
+impl ModuleVisitor for Collect {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let name = self.path.name();
+        if is_small(&name) {
+            let tensor = param.val().without_autodiff();
+            let shape = tensor.shape().to_vec();
+            self.found.push((name, tensor.flatten(0, D - 1), shape));
+        }
+    }
+}
+
+struct Fill {
+    path: Path,
+    values: ByName,
+    wrong: Option<TuningError>,
+}
+
+impl ModuleMapper for Fill {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.path.name();
+        if !is_small(&name) {
+            return param;
+        }
+        let expected = param.shape().to_vec();
+        match self.values.remove(&name) {
+            None => {
+                self.wrong.get_or_insert(TuningError::Missing(name));
+                param
+            }
+            Some(host) if host.shape != expected => {
+                self.wrong.get_or_insert(TuningError::Shape { name, found: host.shape, expected });
+                param
+            }
+            Some(host) => {
+                param.map(|tensor| replace(tensor, TensorData::new(host.values, host.shape)))
+            }
+        }
+    }
+}

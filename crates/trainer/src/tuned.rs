@@ -1,0 +1,218 @@
+//! The table `[tuning]` at work: what learns, what a checkpoint keeps, what a run leaves.
+//!
+//! A run that tunes small parameters leaves them in `adapter/`, in PEFT's form where it has one, and the
+//! policy with them in its weights in `model/`, where that is possible.
+
+use std::path::Path;
+
+use anyhow::Result;
+use burn::tensor::Device;
+use kudos_core::model::hugging_face::StoredAs;
+use kudos_core::optim::AdamW;
+use kudos_core::tuning::{
+    AdapterFiles, Allocator, Tuning, install, merge, read_adapter, small_to_bytes, write_adapter,
+};
+use pollster::block_on;
+
+use crate::batches::{Purpose, coins};
+use crate::policy::{self, Policy, PolicyFiles};
+use crate::recipe::{Recipe, Stage};
+use crate::store::{FillError, read_text, write_folder};
+use crate::usage::usage;
+
+/// The small parameters of a checkpoint, under our own names: what a run is resumed from.
+pub const SMALL: &str = "tuned.safetensors";
+/// The folder of the small parameters for others.
+const ADAPTER: &str = "adapter";
+/// Its files, as PEFT calls them.
+const CONFIG: &str = "adapter_config.json";
+const WEIGHTS: &str = "adapter_model.safetensors";
+/// Which coins the small parameters start from; those of index 0 make a new policy.
+const START: u64 = 1;
+
+/// Refuses a table that this recipe cannot follow.
+///
+/// # Errors
+/// A usage error that names the field and the remedy.
+pub fn check(recipe: &Recipe) -> Result<()> {
+    recipe.tuning.check().map_err(usage)?;
+    let whole = match recipe.stage {
+        Stage::Pretrain | Stage::Reward => true,
+        Stage::Sft | Stage::Reinforce | Stage::OffPolicy | Stage::Dpo | Stage::Kto => false,
+    };
+    if whole && !recipe.tuning.is_full() {
+        let verb = recipe.stage.name();
+        return Err(usage(format!("{verb} trains whole models: leave [tuning] out")));
+    }
+    if let Tuning::Adalora(ada) = &recipe.tuning
+        && ada.t_init + ada.t_final >= recipe.steps
+    {
+        return Err(usage(format!(
+            "tuning.t_init and tuning.t_final together are {}: give fewer than the {} steps of the run, so \
+             that some remain to prune in",
+            ada.t_init + ada.t_final,
+            recipe.steps
+        )));
+    }
+    Ok(())
+}
+
+/// The policy as the recipe tunes it.
+///
+/// # Errors
+/// If the learned positions leave none for tokens.
+pub fn begin(policy: Policy, recipe: &Recipe) -> Result<Policy> {
+    let context = policy.config().context_length;
+    if let Tuning::Prefix(tokens) | Tuning::Prompt(tokens) = &recipe.tuning
+        && tokens.num_virtual_tokens >= context
+    {
+        return Err(usage(format!(
+            "tuning.num_virtual_tokens is {}: the context holds {context} tokens, leave some for text",
+            tokens.num_virtual_tokens
+        )));
+    }
+    let mut coins = coins(recipe.seed, Purpose::Weights, START);
+    let model = install(policy.model, &recipe.tuning, &mut coins);
+    Ok(Policy { model, ..policy })
+}
+
+/// The optimizer of a new run.
+pub fn optimizer(recipe: &Recipe) -> AdamW {
+    let optimizer = AdamW::new(recipe.optimizer.adamw);
+    match allocator(recipe) {
+        None => optimizer,
+        Some(allocator) => optimizer.allocating(allocator),
+    }
+}
+
+/// The optimizer of a resumed run with what its file says of pruning.
+///
+/// # Errors
+/// If the file is damaged.
+pub fn remembering(
+    optimizer: AdamW,
+    recipe: &Recipe,
+    (bytes, device): (&[u8], &Device),
+) -> Result<AdamW> {
+    Ok(match allocator(recipe) {
+        None => optimizer,
+        Some(allocator) => optimizer.allocating(allocator.remembering(bytes, device)?),
+    })
+}
+
+fn allocator(recipe: &Recipe) -> Option<Allocator> {
+    match &recipe.tuning {
+        Tuning::Adalora(ada) => Some(Allocator::new(ada.clone(), recipe.steps)),
+        Tuning::Full {}
+        | Tuning::Lora(_)
+        | Tuning::Ia3(_)
+        | Tuning::Bottleneck(_)
+        | Tuning::Prefix(_)
+        | Tuning::Prompt(_) => None,
+    }
+}
+
+/// What a checkpoint keeps of a policy.
+#[derive(Debug)]
+pub enum Kept {
+    /// All of it.
+    Whole(PolicyFiles),
+    /// Its small parameters, for us and for others.
+    Small(Vec<u8>, AdapterFiles),
+}
+
+/// Takes it from the device.
+///
+/// # Errors
+/// If the device does not return it.
+pub fn kept(policy: &Policy, tuning: &Tuning) -> Result<Kept> {
+    if tuning.is_full() {
+        return Ok(Kept::Whole(block_on(policy.files(StoredAs::F32))?));
+    }
+    let small = block_on(small_to_bytes(&policy.model))?;
+    Ok(Kept::Small(small, block_on(write_adapter(&policy.model, tuning))?))
+}
+
+impl Kept {
+    /// Writes it into the folder of a checkpoint.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn write(&self, folder: &Path) -> Result<(), FillError> {
+        match self {
+            Self::Whole(files) => {
+                let model = folder.join("model");
+                std::fs::create_dir(&model)?;
+                policy::write(files, &model)
+            }
+            Self::Small(small, files) => {
+                let adapter = folder.join(ADAPTER);
+                std::fs::create_dir(&adapter)?;
+                fill(files, &adapter)?;
+                Ok(std::fs::write(folder.join(SMALL), small)?)
+            }
+        }
+    }
+}
+
+/// Leaves the small parameters of a finished run in `adapter/`, if it has some.
+///
+/// # Errors
+/// If the device does not return them or the disk is full.
+pub fn write(folder: &Path, policy: &Policy, recipe: &Recipe) -> Result<()> {
+    if recipe.tuning.is_full() {
+        return Ok(());
+    }
+    let files = block_on(write_adapter(&policy.model, &recipe.tuning))?;
+    Ok(write_folder(&folder.join(ADAPTER), |folder| fill(&files, folder))?)
+}
+
+/// Leaves the policy of a finished run in `model/`, if its small parameters are in its weights.
+///
+/// # Errors
+/// If the disk is full.
+pub fn write_model(folder: &Path, files: &PolicyFiles, recipe: &Recipe) -> Result<()> {
+    if recipe.tuning.merges() {
+        write_folder(&folder.join("model"), |folder| policy::write(files, folder))?;
+    }
+    Ok(())
+}
+
+/// Where the result of a run is, in words.
+pub fn place(folder: &Path, recipe: &Recipe) -> String {
+    let folder = folder.display();
+    match (recipe.tuning.is_full(), recipe.tuning.merges()) {
+        (true, _) => format!("the policy is in {folder}/model"),
+        (false, true) => {
+            format!("the policy is in {folder}/model, what it learned alone in {folder}/{ADAPTER}")
+        }
+        (false, false) => format!(
+            "what the policy learned is in {folder}/{ADAPTER}: give it as --adapter beside the --model \
+             that the run started from"
+        ),
+    }
+}
+
+/// A policy with an adapter of ours or of PEFT, in its weights as far as that is possible. The policy
+/// that is given stays as it is, so that several adapters can be put at it.
+///
+/// # Errors
+/// A usage error that names the file.
+pub fn with_adapter(policy: &Policy, folder: &Path) -> Result<Policy> {
+    let label = folder.display();
+    let read = || -> Result<AdapterFiles> {
+        let config = read_text(&folder.join(CONFIG))?;
+        Ok(AdapterFiles { config, weights: policy::read_bytes(&folder.join(WEIGHTS))? })
+    };
+    let files = read().map_err(|error| {
+        usage(format!("{label}: {error:#}; an adapter is a folder with {CONFIG} and {WEIGHTS}"))
+    })?;
+    let model =
+        read_adapter(&policy.model, &files).map_err(|error| usage(format!("{label}: {error}")))?;
+    Ok(Policy { model: merge(model), ..policy.clone() })
+}
+
+fn fill(files: &AdapterFiles, folder: &Path) -> Result<(), FillError> {
+    std::fs::write(folder.join(CONFIG), &files.config)?;
+    Ok(std::fs::write(folder.join(WEIGHTS), &files.weights)?)
+}

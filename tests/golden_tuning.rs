@@ -1,0 +1,221 @@
+//! Small parameters against Python's PEFT (`tests/golden/tuning.py`): its adapters give us its logits,
+//! and what we write of them is what it wrote.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use kudos_core::model::hugging_face::{config_from_json, read_weights};
+use kudos_core::model::{PaddingSide, Tokens, Transformer};
+use kudos_core::tuning::{
+    AdaLora, AdapterFiles, Ia3, Lora, Target, Tuning, VirtualTokens, detach, install, merge,
+    read_adapter, write_adapter,
+};
+use pollster::block_on;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use safetensors::SafeTensors;
+
+const NAMES: [&str; 2] = ["gpt2", "llama"];
+const KINDS: [&str; 7] = ["lora", "rslora", "dora", "adalora", "ia3", "prefix", "prompt"];
+
+type ByName = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+fn tensors(bytes: &[u8]) -> ByName {
+    let file = SafeTensors::deserialize(bytes).unwrap();
+    let numbers = |data: &[u8]| {
+        data.chunks_exact(4).map(|word| f32::from_le_bytes(word.try_into().unwrap())).collect()
+    };
+    let all = file.tensors().into_iter();
+    all.map(|(name, view)| (name, (view.shape().to_vec(), numbers(view.data())))).collect()
+}
+
+fn folder(name: &str) -> PathBuf {
+    // Tests start in the folder of their package.
+    Path::new("golden/tuning").join(name)
+}
+
+fn read(path: impl AsRef<Path>) -> Vec<u8> {
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
+}
+
+fn base(name: &str) -> Transformer {
+    let folder = Path::new("golden/transformer").join(name);
+    let config = String::from_utf8(read(folder.join("config.json"))).unwrap();
+    let weights = read(folder.join("model.safetensors"));
+    read_weights(&config_from_json(&config).unwrap(), &weights, &Device::flex()).unwrap()
+}
+
+fn ids(name: &str) -> Vec<Vec<u32>> {
+    let text = read(Path::new("golden/transformer").join(name).join("expected.json"));
+    let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    serde_json::from_value(json["token_ids"].clone()).unwrap()
+}
+
+fn logits(model: &Transformer, rows: &[Vec<u32>]) -> Vec<f32> {
+    let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+    let tokens = Tokens::new(&rows, PaddingSide::Right, &model.device());
+    model.forward(&tokens).into_data().try_to_vec().unwrap()
+}
+
+fn adapter(folder: &Path) -> AdapterFiles {
+    let config = String::from_utf8(read(folder.join("adapter_config.json"))).unwrap();
+    AdapterFiles { config, weights: read(folder.join("adapter_model.safetensors")) }
+}
+
+fn worst(ours: &[f32], theirs: &[f32]) -> f32 {
+    assert_eq!(ours.len(), theirs.len());
+    ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// What made the golden adapter of this kind.
+fn tuning(name: &str, kind: &str) -> Tuning {
+    let lora = Lora { rank: 3, alpha: 6.0, ..Lora::default() };
+    match kind {
+        "lora" => Tuning::Lora(lora),
+        "rslora" => Tuning::Lora(Lora { rank: 4, use_rslora: true, ..lora }),
+        "dora" => Tuning::Lora(Lora { use_dora: true, ..lora }),
+        "adalora" => Tuning::Adalora(AdaLora {
+            init_rank: 4,
+            target_rank: 2,
+            alpha: 6.0,
+            ..AdaLora::default()
+        }),
+        "ia3" if name == "gpt2" => {
+            let all = [Target::Query, Target::Key, Target::Value, Target::Down];
+            Tuning::Ia3(Ia3 { target_modules: all.to_vec() })
+        }
+        "ia3" => Tuning::Ia3(Ia3::default()),
+        "prefix" => Tuning::Prefix(VirtualTokens { num_virtual_tokens: 3 }),
+        "prompt" => Tuning::Prompt(VirtualTokens { num_virtual_tokens: 3 }),
+        _ => panic!("no kind {kind}"),
+    }
+}
+
+#[test]
+fn an_adapter_of_peft_gives_the_logits_that_it_gives_there() {
+    for name in NAMES {
+        let (base, rows) = (base(name), ids(name));
+        let expected = tensors(&read(folder(name).join("expected.safetensors")));
+        for kind in KINDS {
+            let tuned = read_adapter(&base, &adapter(&folder(name).join(kind))).unwrap();
+            let theirs = &expected[kind].1;
+            let distance = worst(&logits(&tuned, &rows), theirs);
+            assert!(distance <= 1e-4, "{name} {kind}: {distance}");
+            let merged = worst(&logits(&merge(tuned), &rows), theirs);
+            assert!(merged <= 1e-4, "{name} {kind}, merged: {merged}");
+        }
+    }
+}
+
+#[test]
+fn several_adapters_take_turns_on_one_base_that_stays_as_it_is() {
+    for name in NAMES {
+        let (base, rows) = (base(name), ids(name));
+        let plain = logits(&base, &rows);
+        let expected = tensors(&read(folder(name).join("expected.safetensors")));
+        for kind in ["lora", "ia3", "lora", "prefix", "prompt", "lora"] {
+            let tuned = read_adapter(&base, &adapter(&folder(name).join(kind))).unwrap();
+            assert!(worst(&logits(&tuned, &rows), &expected[kind].1) <= 1e-4, "{name} {kind}");
+            assert_eq!(logits(&base, &rows), plain, "{name} after {kind}");
+            assert_eq!(logits(&detach(tuned), &rows), plain, "{name} without {kind}");
+        }
+    }
+}
+
+#[test]
+fn what_is_written_of_an_adapter_of_peft_is_what_peft_wrote() {
+    for kind in KINDS {
+        let files = adapter(&folder("llama").join(kind));
+        let tuned = read_adapter(&base("llama"), &files).unwrap();
+        let ours = block_on(write_adapter(&tuned, &tuning("llama", kind))).unwrap();
+        assert_eq!(tensors(&ours.weights), tensors(&files.weights), "{kind}");
+        let config = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        let (ours, theirs) = (config(&ours.config), config(&files.config));
+        for field in ["peft_type", "task_type", "lora_alpha", "use_dora", "use_rslora", "init_r"] {
+            assert_eq!(ours[field].as_str(), theirs[field].as_str(), "{kind} {field}");
+            assert_eq!(ours[field].as_f64(), theirs[field].as_f64(), "{kind} {field}");
+        }
+        for field in ["target_modules", "feedforward_modules", "num_virtual_tokens", "token_dim"] {
+            assert_eq!(ours.get(field), theirs.get(field), "{kind} {field}");
+        }
+    }
+}
+
+/// A tuned model whose small parameters are far from their start.
+fn moved(name: &str, kind: &str) -> (Transformer, Tuning) {
+    let mut coins = ChaCha8Rng::seed_from_u64(kind.len() as u64);
+    let mut tuning = tuning(name, kind);
+    if let Tuning::Lora(lora) = &mut tuning {
+        lora.target_modules.retain(|target| *target != Target::Key || lora.use_dora);
+    }
+    let model = install(base(name), &tuning, &mut coins);
+    let start = block_on(kudos_core::tuning::small_to_bytes(&model)).unwrap();
+    let mut all = tensors(&start);
+    for (_, values) in all.values_mut() {
+        let draw = |value: &mut f32| *value += (coins.next_u32() % 1000) as f32 / 2000.0 - 0.25;
+        values.iter_mut().for_each(draw);
+    }
+    let bytes = safetensors::serialize(
+        all.iter().map(|(name, (shape, values))| {
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            (name, Owned(shape.clone(), bytes))
+        }),
+        None,
+    );
+    (kudos_core::tuning::small_from_bytes(model, &bytes.unwrap()).unwrap(), tuning)
+}
+
+struct Owned(Vec<usize>, Vec<u8>);
+
+impl safetensors::View for Owned {
+    fn dtype(&self) -> safetensors::Dtype {
+        safetensors::Dtype::F32
+    }
+    fn shape(&self) -> &[usize] {
+        &self.0
+    }
+    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
+        self.1.as_slice().into()
+    }
+    fn data_len(&self) -> usize {
+        self.1.len()
+    }
+}
+
+/// The files in `ours_*` were written by this test's program and read by PEFT, whose logits are kept.
+#[test]
+fn an_adapter_that_we_write_gives_the_same_logits_in_peft() {
+    for name in NAMES {
+        let theirs = tensors(&read(folder(name).join("ours.safetensors")));
+        for kind in KINDS {
+            let (model, tuning) = moved(name, kind);
+            let files = block_on(write_adapter(&model, &tuning)).unwrap();
+            let kept = adapter(&folder(name).join(format!("ours_{kind}")));
+            assert_eq!(files.config, kept.config, "{name} {kind}");
+            assert_eq!(tensors(&files.weights), tensors(&kept.weights), "{name} {kind}");
+            let rows = ids(name);
+            let distance = worst(&logits(&model, &rows), &theirs[kind].1);
+            assert!(distance <= 1e-4, "{name} {kind}: {distance}");
+            let again = logits(&read_adapter(&base(name), &files).unwrap(), &rows);
+            let distance = worst(&again, &theirs[kind].1);
+            assert!(distance <= 1e-4, "{name} {kind}, read again: {distance}");
+        }
+    }
+}
+
+/// Not a test of its own: writes what `tuning.py --ours` reads, where `KUDOS_WRITE_OURS` names a folder.
+#[test]
+fn our_adapters_are_written_where_they_are_asked_for() {
+    let Some(out) = std::env::var_os("KUDOS_WRITE_OURS") else { return };
+    for name in NAMES {
+        for kind in KINDS {
+            let (model, tuning) = moved(name, kind);
+            let files = block_on(write_adapter(&model, &tuning)).unwrap();
+            let folder = Path::new(&out).join(name).join(format!("ours_{kind}"));
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("adapter_config.json"), files.config).unwrap();
+            std::fs::write(folder.join("adapter_model.safetensors"), files.weights).unwrap();
+        }
+    }
+}
