@@ -4,17 +4,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use kudos_core::model::hugging_face::{config_from_json, read_weights};
-use kudos_core::model::{PaddingSide, Tokens, Transformer};
+use kudos_core::model::{PaddingSide, Tokens, Transformer, TransformerConfig};
+use kudos_core::optim::Gradients;
 use kudos_core::tuning::{
-    AdaLora, AdapterFiles, Ia3, Lora, Target, Tuning, VirtualTokens, detach, install, merge,
-    read_adapter, write_adapter,
+    AdaLora, AdapterFiles, Allocator, Budget, Ia3, Lora, Target, Tuning, VirtualTokens, detach,
+    install, merge, read_adapter, small_from_bytes, small_to_bytes, write_adapter,
 };
 use pollster::block_on;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::SafeTensors;
+use serde_json::Value;
 
 const NAMES: [&str; 2] = ["gpt2", "llama"];
 const KINDS: [&str; 7] = ["lora", "rslora", "dora", "adalora", "ia3", "prefix", "prompt"];
@@ -48,7 +50,7 @@ fn base(name: &str) -> Transformer {
 
 fn ids(name: &str) -> Vec<Vec<u32>> {
     let text = read(Path::new("golden/transformer").join(name).join("expected.json"));
-    let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let json: Value = serde_json::from_slice(&text).unwrap();
     serde_json::from_value(json["token_ids"].clone()).unwrap()
 }
 
@@ -130,7 +132,7 @@ fn what_is_written_of_an_adapter_of_peft_is_what_peft_wrote() {
         let tuned = read_adapter(&base("llama"), &files).unwrap();
         let ours = block_on(write_adapter(&tuned, &tuning("llama", kind))).unwrap();
         assert_eq!(tensors(&ours.weights), tensors(&files.weights), "{kind}");
-        let config = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        let config = |text: &str| serde_json::from_str::<Value>(text).unwrap();
         let (ours, theirs) = (config(&ours.config), config(&files.config));
         for field in ["peft_type", "task_type", "lora_alpha", "use_dora", "use_rslora", "init_r"] {
             assert_eq!(ours[field].as_str(), theirs[field].as_str(), "{kind} {field}");
@@ -150,20 +152,21 @@ fn moved(name: &str, kind: &str) -> (Transformer, Tuning) {
         lora.target_modules.retain(|target| *target != Target::Key || lora.use_dora);
     }
     let model = install(base(name), &tuning, &mut coins);
-    let start = block_on(kudos_core::tuning::small_to_bytes(&model)).unwrap();
+    let start = block_on(small_to_bytes(&model)).unwrap();
     let mut all = tensors(&start);
     for (_, values) in all.values_mut() {
         let draw = |value: &mut f32| *value += (coins.next_u32() % 1000) as f32 / 2000.0 - 0.25;
         values.iter_mut().for_each(draw);
     }
-    let bytes = safetensors::serialize(
-        all.iter().map(|(name, (shape, values))| {
-            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            (name, Owned(shape.clone(), bytes))
-        }),
-        None,
-    );
-    (kudos_core::tuning::small_from_bytes(model, &bytes.unwrap()).unwrap(), tuning)
+    (small_from_bytes(model, &container(&all)).unwrap(), tuning)
+}
+
+fn container(all: &ByName) -> Vec<u8> {
+    let stored = all.iter().map(|(name, (shape, values))| {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        (name, Owned(shape.clone(), bytes))
+    });
+    safetensors::serialize(stored, None).unwrap()
 }
 
 struct Owned(Vec<usize>, Vec<u8>);
@@ -216,6 +219,131 @@ fn our_adapters_are_written_where_they_are_asked_for() {
             std::fs::create_dir_all(&folder).unwrap();
             std::fs::write(folder.join("adapter_config.json"), files.config).unwrap();
             std::fs::write(folder.join("adapter_model.safetensors"), files.weights).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_budget_follows_its_schedule() {
+    let budget = Budget { initial: 48, target: 32, t_init: 10, t_final: 20, total_steps: 100 };
+    let found = [0, 10, 20, 30, 50, 80].map(|step| budget.at(step));
+    assert_eq!(found, [48, 48, 42, 37, 33, 32]);
+    let all: Vec<usize> = (0..=100).map(|step| budget.at(step)).collect();
+    assert!(all.windows(2).all(|pair| pair[1] <= pair[0]));
+}
+
+/// The parameters of both targets or their gradients in our orientation, by our names.
+fn ours(all: &Value, rank: usize) -> ByName {
+    let mut by_name = ByName::new();
+    for (layer, target) in ["first", "second"].into_iter().enumerate() {
+        for (ours, theirs) in [("a", "lora_A"), ("b", "lora_B"), ("e", "lora_E")] {
+            let values = &all[format!("{target}.{theirs}.default")];
+            let values: Vec<f32> = serde_json::from_value(values.clone()).unwrap();
+            let width = values.len() / rank;
+            let transposed = |rows: usize, columns: usize| {
+                let places = (0..columns).flat_map(|c| (0..rows).map(move |r| r * columns + c));
+                places.map(|place| values[place]).collect()
+            };
+            let (shape, values) = match ours {
+                "a" => (vec![width, rank], transposed(rank, width)),
+                "b" => (vec![rank, width], transposed(width, rank)),
+                _ => (vec![rank], values),
+            };
+            let name = format!("blocks.{layer}.attention.query.weight.low_rank.{ours}");
+            by_name.insert(name, (shape, values));
+        }
+    }
+    by_name
+}
+
+#[test]
+fn the_same_singular_values_go_as_in_peft() {
+    let golden: Value = serde_json::from_slice(&read(folder("allocator.json"))).unwrap();
+    let count = |key: &str| golden[key].as_u64().unwrap() as usize;
+    let rank = count("rank");
+    let options = AdaLora {
+        init_rank: rank,
+        target_rank: count("target_rank"),
+        target_modules: vec![Target::Query],
+        t_init: count("tinit"),
+        t_final: count("tfinal"),
+        delta_t: count("deltaT"),
+        ..AdaLora::default()
+    };
+    let config = TransformerConfig::llama(3, 4, 2, 4);
+    let config = TransformerConfig { n_heads: 2, n_kv_heads: 2, d_head: 2, ..config };
+    let model = Transformer::zeroed(&config, &Device::flex().autodiff());
+    let tuning = Tuning::Adalora(options.clone());
+    let model = install(model, &tuning, &mut ChaCha8Rng::seed_from_u64(0));
+    let start = ours(&golden["parameters"], rank);
+    let model = small_from_bytes(model, &container(&start)).unwrap();
+    let mut allocator = Allocator::new(options, count("total_step"));
+    for (index, step) in golden["steps"].as_array().unwrap().iter().enumerate() {
+        let gradients = ours(&step["gradients"], rank).into_iter().map(|(name, (_, values))| {
+            let length = values.len();
+            let values = TensorData::new(values, [length]);
+            (name, Tensor::<1>::from_data(values, &Device::flex()))
+        });
+        let gradients = Gradients::named(gradients.collect());
+        let pruned = allocator.after_step(model.clone(), &gradients, index + 1);
+        let all = tensors(&block_on(small_to_bytes(&pruned)).unwrap());
+        for (layer, target) in ["first", "second"].into_iter().enumerate() {
+            let e = &all[&format!("blocks.{layer}.attention.query.weight.low_rank.e")].1;
+            let kept: Vec<u8> = e.iter().map(|value| u8::from(*value != 0.0)).collect();
+            let theirs: Vec<u8> = serde_json::from_value(step["kept"][target].clone()).unwrap();
+            assert_eq!(kept, theirs, "{target} after step {}", index + 1);
+        }
+    }
+}
+
+/// Its slope along one number of `a`, from the norm in plain numbers.
+#[test]
+fn the_penalty_pulls_where_its_finite_difference_says() {
+    let config = TransformerConfig::llama(3, 4, 1, 4);
+    let config = TransformerConfig { n_heads: 2, n_kv_heads: 2, d_head: 2, ..config };
+    let options = AdaLora {
+        init_rank: 3,
+        target_modules: vec![Target::Query],
+        orthogonality: 0.7,
+        ..AdaLora::default()
+    };
+    let model = Transformer::zeroed(&config, &Device::flex().autodiff());
+    let tuning = Tuning::Adalora(options.clone());
+    let model = install(model, &tuning, &mut ChaCha8Rng::seed_from_u64(0));
+    let name = |part: &str| format!("blocks.0.attention.query.weight.low_rank.{part}");
+    let values = |count: usize| (0..count).map(|i| (i as f32 * 1.7).sin()).collect::<Vec<f32>>();
+    let (a, b) = (values(12), values(12));
+    let all = [
+        (name("a"), (vec![4, 3], a.clone())),
+        (name("b"), (vec![3, 4], b.clone())),
+        (name("e"), (vec![3], vec![0.0; 3])),
+    ];
+    let model = small_from_bytes(model, &container(&all.into())).unwrap();
+    let mut gradients = Gradients::default();
+    Allocator::new(options, 9).regularize(&model, &mut gradients);
+    // |M - 1| where M holds the products of the vectors, which lie `stride` apart.
+    let norm = |values: &[f32], at: &dyn Fn(usize, usize) -> usize| {
+        let product = |i: usize, j: usize| -> f64 {
+            (0..4).map(|k| f64::from(values[at(k, i)]) * f64::from(values[at(k, j)])).sum()
+        };
+        let excess = |i: usize, j: usize| product(i, j) - f64::from(u8::from(i == j));
+        let all = (0..3).flat_map(|i| (0..3).map(move |j| (i, j)));
+        all.map(|(i, j)| excess(i, j).powi(2)).sum::<f64>().sqrt()
+    };
+    let sides: [(&str, Vec<f32>, &dyn Fn(usize, usize) -> usize); 2] =
+        [("a", a, &|k, i| k * 3 + i), ("b", b, &|k, i| i * 4 + k)];
+    for (part, values, at) in sides {
+        let gradient = gradients.get(&name(part)).unwrap().into_data().try_to_vec::<f32>().unwrap();
+        for place in 0..12 {
+            let moved = |by: f32| {
+                let mut values = values.clone();
+                values[place] += by;
+                norm(&values, at)
+            };
+            // Two matrices share the penalty.
+            let slope = 0.7 / 2.0 * (moved(1e-2) - moved(-1e-2)) / 2e-2;
+            let found = f64::from(gradient[place]);
+            assert!((slope - found).abs() < 1e-3, "{part} {place}: {found}, not {slope}");
         }
     }
 }

@@ -135,7 +135,7 @@ class Target(torch.nn.Module):
 def allocator():
     """Fixed parameters, new gradients each step; which singular values are not zero after each."""
     generator = torch.Generator().manual_seed(7)
-    rank, inputs, outputs, steps = 6, 3, 2, 20
+    rank, inputs, outputs, steps = 6, 4, 4, 20
     model = torch.nn.ModuleDict({
         name: Target(rank, inputs, outputs, generator) for name in ("first", "second")
     })

@@ -129,7 +129,7 @@ impl Gradients {
     }
 
     /// Gradients by the parameters' names. Each `[n]`
-    pub(crate) fn named(by_name: BTreeMap<String, Tensor<1>>) -> Self {
+    pub fn named(by_name: BTreeMap<String, Tensor<1>>) -> Self {
         Self { by_name }
     }
 

@@ -112,7 +112,7 @@ impl Allocator {
 
     /// Adds the gradient of the penalty that keeps singular vectors orthogonal: the mean over all `a`
     /// and `b` of the Frobenius norm of `aT a - 1` and `b bT - 1`.
-    pub(crate) fn regularize<M: Module>(&self, model: &M, gradients: &mut Gradients) {
+    pub fn regularize<M: Module>(&self, model: &M, gradients: &mut Gradients) {
         let vectors = Vectors::of(model);
         let share = self.options.orthogonality / vectors.len().max(1) as f64;
         let penalty = vectors.into_iter().map(|(name, vectors)| {
@@ -126,12 +126,7 @@ impl Allocator {
     }
 
     /// Looks at a finished step and prunes where it is time.
-    pub(crate) fn after_step<M: Module>(
-        &mut self,
-        model: M,
-        gradients: &Gradients,
-        step: usize,
-    ) -> M {
+    pub fn after_step<M: Module>(&mut self, model: M, gradients: &Gradients, step: usize) -> M {
         let end = self.total_steps.saturating_sub(self.options.t_final);
         let mut values = Values { path: Path::default(), found: BTreeMap::new() };
         model.visit(&mut values);
