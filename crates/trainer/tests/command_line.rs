@@ -5,6 +5,8 @@
 mod games;
 #[path = "command_line/toy.rs"]
 mod toy;
+#[path = "command_line/tuning.rs"]
+mod tuning;
 
 use std::fs;
 use std::path::Path;

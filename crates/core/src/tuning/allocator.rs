@@ -138,7 +138,9 @@ impl Allocator {
         let target = (self.options.target_rank * names.len()).min(initial);
         let AdaLora { t_init, t_final, .. } = self.options;
         let budget = Budget { initial, target, t_init, t_final, total_steps: self.total_steps };
-        let due = step >= end || (step > t_init && step.is_multiple_of(self.options.delta_t));
+        // PEFT leaves the last step out where `t_final` is 0: then the budget may never be reached.
+        let last = step > end || step >= self.total_steps;
+        let due = last || (step > t_init && step.is_multiple_of(self.options.delta_t));
         let surplus = initial - budget.at(step);
         if !due || surplus == 0 {
             return model;

@@ -55,9 +55,9 @@ pub fn install(model: Transformer, tuning: &Tuning, coins: &mut impl Rng) -> Tra
 /// `model` must live on a device without autodiff.
 pub fn merge(mut model: Transformer) -> Transformer {
     for Place { linear, .. } in places(&mut model) {
-        let rescale = linear.weight.reparameterization::<Rescale>().cloned();
-        if let (Some(rescale), Some(bias)) = (rescale, linear.bias.take()) {
-            linear.bias = Some(bias.map(|bias| rescale.bias(bias)));
+        if let Some(rescale) = linear.weight.reparameterization::<Rescale>().cloned() {
+            let bias = linear.bias.take();
+            linear.bias = bias.map(|bias| bias.map(|bias| rescale.bias(bias)));
         }
     }
     model.materialize()

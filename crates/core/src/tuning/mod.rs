@@ -24,7 +24,7 @@ pub(crate) use extra::{Bottlenecks, Prefix};
 pub(crate) use install::forward;
 pub use install::{detach, has_dropout, install, merge};
 pub use low_rank::LowRank;
-pub use options::{AdaLora, Base, BottleneckOptions, Ia3, Lora, SubLayer, Tuning, VirtualTokens};
+pub use options::{AdaLora, BottleneckOptions, Ia3, Lora, SubLayer, Tuning, VirtualTokens};
 pub use peft::{AdapterFiles, read_adapter, write_adapter};
 pub use rescale::Rescale;
 pub use stored::{small_from_bytes, small_to_bytes, trained};

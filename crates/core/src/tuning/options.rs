@@ -40,18 +40,6 @@ pub struct Lora {
     pub use_rslora: bool,
     /// Length and direction of each column are learned apart (Liu et al. 2024).
     pub use_dora: bool,
-    /// How the frozen projections are kept while training.
-    pub base: Base,
-}
-
-/// How frozen projections are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Base {
-    /// As they are.
-    Exact,
-    /// In 8 bits with a scale for each block of numbers (QLoRA, Dettmers et al. 2023).
-    Int8,
 }
 
 /// The options of AdaLoRA.
@@ -133,7 +121,6 @@ impl Default for Lora {
             target_modules: Target::ALL.to_vec(),
             use_rslora: false,
             use_dora: false,
-            base: Base::Exact,
         }
     }
 }
