@@ -181,6 +181,7 @@ fn trajectory(tokens: (&[u32], &[u32]), chosen: &[bool], after: &[u32]) -> Traje
             weights,
             advantages: zeros.clone(),
             reference: zeros,
+            old: zeros,
         },
         returns: rewards.iter().map(|reward| reward - 1.0).collect(),
         rewards,

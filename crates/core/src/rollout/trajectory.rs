@@ -82,6 +82,7 @@ fn one_turn(
             weights: vec![1.0; action.len()],
             advantages: vec![0.0; action.len()],
             reference: vec![0.0; action.len()],
+            old: vec![0.0; action.len()],
         },
         rewards,
         returns: Vec::new(),
