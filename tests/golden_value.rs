@@ -180,7 +180,7 @@ fn trajectory(tokens: (&[u32], &[u32]), chosen: &[bool], after: &[u32]) -> Traje
             completion: completion.to_vec(),
             weights,
             advantages: zeros.clone(),
-            reference: zeros,
+            reference: zeros.clone(),
             old: zeros,
         },
         returns: rewards.iter().map(|reward| reward - 1.0).collect(),

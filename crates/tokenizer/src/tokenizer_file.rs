@@ -319,7 +319,7 @@ mod tests {
         vocabulary.remove("\u{104}").unwrap();
         let lacking = Tokenizer::from_json(&file.to_string()).unwrap();
         assert_eq!(lacking.encode("a\u{4}b the hat"), whole.encode("ab the hat"));
-        assert_eq!(lacking.encode("\u{4}"), []);
+        assert!(lacking.encode("\u{4}").is_empty());
     }
 
     #[test]
