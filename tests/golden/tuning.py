@@ -5,7 +5,7 @@ each kind on the token ids of transformer/<model>/expected.json), and tuning/all
 values PEFT's own RankAllocator keeps, step by step, for parameters and gradients that are written down.
 
 With --ours it writes tuning/<model>/ours.safetensors instead: PEFT's logits of the adapters that Kudos wrote
-into tuning/<model>/ours_<kind>/ (`cargo test -p kudos-tests` leaves them in target/ours).
+into tuning/<model>/ours_<kind>/ (its test `our_adapters`, with KUDOS_WRITE_OURS naming the folder tuning/).
 
 Everything is float32 on one CPU thread. Usage: python tuning.py [--ours]
 """
