@@ -11,8 +11,8 @@ use kudos_core::objective::{Aggregation, Experience, Supervised};
 use kudos_core::optim::{AdamW, AdamWConfig, Gradients};
 use kudos_core::rollout::{Coins, Generation, StopTokens, generate};
 use kudos_core::tuning::{
-    AdaLora, Allocator, BottleneckOptions, Ia3, Lora, SubLayer, Target, Tuning, VirtualTokens,
-    detach, has_dropout, install, merge, small_from_bytes, small_to_bytes, trained,
+    AdaLora, Allocator, BottleneckOptions, Ia3, Lora, Target, Tuning, VirtualTokens, detach,
+    has_dropout, install, merge, small_from_bytes, small_to_bytes, trained,
 };
 use kudos_schema::Sampling;
 use pollster::block_on;
@@ -53,7 +53,6 @@ fn tunings() -> Vec<(&'static str, Tuning)> {
     let some = vec![Target::Query, Target::Value];
     let two = VirtualTokens { num_virtual_tokens: 2 };
     let ada = AdaLora { init_rank: 4, target_rank: 2, alpha: 6.0, ..AdaLora::default() };
-    let feed_forward = BottleneckOptions { width: 4, after: vec![SubLayer::FeedForward] };
     vec![
         ("lora", Tuning::Lora(lora.clone())),
         ("lora at some", Tuning::Lora(Lora { target_modules: some, ..lora.clone() })),
@@ -62,7 +61,6 @@ fn tunings() -> Vec<(&'static str, Tuning)> {
         ("adalora", Tuning::Adalora(ada)),
         ("ia3", Tuning::Ia3(Ia3::default())),
         ("bottleneck", Tuning::Bottleneck(BottleneckOptions { width: 4, ..Default::default() })),
-        ("bottleneck at one", Tuning::Bottleneck(feed_forward)),
         ("prefix", Tuning::Prefix(two.clone())),
         ("prompt", Tuning::Prompt(two)),
     ]
@@ -260,13 +258,12 @@ fn the_merged_model_writes_as_the_tuned_one() {
             let distance = worst(&logits(&merged), &logits(&read));
             assert!(distance < 1e-4, "{name}: {distance}");
             assert!(worst(&logits(&model), &logits(&read)) < 1e-4, "{name}, tracked");
-            let plain = logits(&base(&config, &Device::flex()));
-            assert!(worst(&logits(&merged), &plain) > 1e-2, "{name} changes nothing");
             let whole = trained(&merged) == count(&base(&config, &Device::flex()));
             assert_eq!(whole, tuning.merges(), "{name}");
             let bytes =
                 |model: &Transformer| block_on(write_weights(model, StoredAs::F32)).unwrap();
             let untouched = base(&config, &Device::flex());
+            assert!(worst(&logits(&merged), &logits(&untouched)) > 1e-2, "{name} changes nothing");
             assert_eq!(bytes(&detach(read)), bytes(&untouched), "{name}");
         }
     }
