@@ -55,8 +55,7 @@ fn tunings() -> Vec<(&'static str, Tuning)> {
     let ada = AdaLora { init_rank: 4, target_rank: 2, alpha: 6.0, ..AdaLora::default() };
     vec![
         ("lora", Tuning::Lora(lora.clone())),
-        ("lora at some", Tuning::Lora(Lora { target_modules: some, ..lora.clone() })),
-        ("rslora", Tuning::Lora(Lora { use_rslora: true, ..lora.clone() })),
+        ("rslora", Tuning::Lora(Lora { target_modules: some, use_rslora: true, ..lora.clone() })),
         ("dora", Tuning::Lora(Lora { use_dora: true, ..lora })),
         ("adalora", Tuning::Adalora(ada)),
         ("ia3", Tuning::Ia3(Ia3::default())),
