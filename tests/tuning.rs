@@ -1,5 +1,4 @@
-//! Laws of tuning, on small random models: a fresh adapter changes nothing, the gradient is the finite
-//! difference, only small parameters move, merging is exact, decoding sees what training sees.
+//! Laws of tuning, on small random models: fresh, learning, merged, resumed and pruned.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
