@@ -330,9 +330,9 @@ fn the_penalty_pulls_where_its_finite_difference_says() {
         let all = (0..3).flat_map(|i| (0..3).map(move |j| (i, j)));
         all.map(|(i, j)| excess(i, j).powi(2)).sum::<f64>().sqrt()
     };
-    let sides: [(&str, Vec<f32>, &dyn Fn(usize, usize) -> usize); 2] =
-        [("a", a, &|k, i| k * 3 + i), ("b", b, &|k, i| i * 4 + k)];
-    for (part, values, at) in sides {
+    let (of_a, of_b) = (|k, i| k * 3 + i, |k, i| i * 4 + k);
+    let places: [&dyn Fn(usize, usize) -> usize; 2] = [&of_a, &of_b];
+    for ((part, values), at) in [("a", a), ("b", b)].into_iter().zip(places) {
         let gradient = gradients.get(&name(part)).unwrap().into_data().try_to_vec::<f32>().unwrap();
         for place in 0..12 {
             let moved = |by: f32| {

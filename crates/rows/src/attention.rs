@@ -78,8 +78,10 @@ mod tests {
     fn a_key_that_fits_better_weighs_more() {
         let mut keys = Heads::new(1, 1, 4);
         let mut values = Heads::new(1, 1, 4);
-        (keys.write(0, &[0.0]), values.write(0, &[0.0]));
-        (keys.write(1, &[1.0]), values.write(1, &[1.0]));
+        for (position, number) in [0.0, 1.0].into_iter().enumerate() {
+            keys.write(position, &[number]);
+            values.write(position, &[number]);
+        }
         let context = attend(&[3.0_f32.ln()], &keys, &values, 2);
         assert!((context[0] - 0.75).abs() < 1e-6, "{context:?}");
     }

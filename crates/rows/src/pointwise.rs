@@ -42,7 +42,7 @@ pub fn silu_times(gate: &mut [f32], up: &[f32]) {
 ///
 /// Source: Hendrycks and Gimpel 2016.
 pub fn gelu_tanh(row: &mut [f32]) {
-    let (linear, cubic) = (f32x4::splat(1.595_769_1), f32x4::splat(0.071_354_81));
+    let (linear, cubic) = (f32x4::splat(1.595_769_2), f32x4::splat(0.071_354_81));
     each(row, |value| value * sigmoid(value * (linear + cubic * value * value)));
 }
 

@@ -19,9 +19,9 @@ use super::tokens::Tokens;
 #[cfg(feature = "train")]
 use crate::tuning::Prefix;
 
-/// What an engine that leaves devices out has promised.
-#[cfg(feature = "host-only")]
-const NOT_ON_DEVICE: &str = "this program shows the model its device's memory";
+/// Whether the program promised to show the model its device's memory: what a device would do instead is
+/// then left out of it.
+const HOST_ONLY: bool = cfg!(feature = "host-only");
 
 /// A language model: token ids in, next-token logits out.
 #[derive(Module, Debug)]
@@ -175,6 +175,7 @@ impl Transformer {
         let rotation = self.rotation(&positions, stream.dtype());
         let hidden = match cache.rows() {
             Some(rows) => rows.step(stream, rotation.as_ref(), past),
+            None if HOST_ONLY => unreachable!("the device's memory is shown"),
             None => self.step_on_device(stream, (rotation.as_ref(), padding), cache),
         };
         cache.advance(time);
@@ -182,18 +183,6 @@ impl Transformer {
     }
 
     /// All blocks and the last norm on the device. `[B, T, D] -> [B, T, D]`
-    #[cfg(feature = "host-only")]
-    fn step_on_device(
-        &self,
-        _stream: Tensor<3>,
-        _context: (Option<&Rotation>, Option<Tensor<2, Bool>>),
-        _cache: &mut Cache,
-    ) -> Tensor<3> {
-        unreachable!("{NOT_ON_DEVICE}")
-    }
-
-    /// All blocks and the last norm on the device. `[B, T, D] -> [B, T, D]`
-    #[cfg(not(feature = "host-only"))]
     fn step_on_device(
         &self,
         stream: Tensor<3>,
@@ -226,7 +215,11 @@ impl Transformer {
 
     /// Logits of hidden states. `[B, T, D] -> [B, T, V]`
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.logits_on_host(&hidden).unwrap_or_else(|| self.logits_on_device(hidden))
+        match self.logits_on_host(&hidden) {
+            Some(logits) => logits,
+            None if HOST_ONLY => unreachable!("the device's memory is shown"),
+            None => self.logits_on_device(hidden),
+        }
     }
 
     /// The same on plain slices, position by position; none where that cannot be.
@@ -245,12 +238,6 @@ impl Transformer {
         Some(Tensor::from_data(logits, &hidden.device()))
     }
 
-    #[cfg(feature = "host-only")]
-    fn logits_on_device(&self, _hidden: Tensor<3>) -> Tensor<3> {
-        unreachable!("{NOT_ON_DEVICE}")
-    }
-
-    #[cfg(not(feature = "host-only"))]
     fn logits_on_device(&self, hidden: Tensor<3>) -> Tensor<3> {
         match &self.head {
             Some(head) => projection::forward(head, hidden),

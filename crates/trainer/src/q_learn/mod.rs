@@ -175,14 +175,14 @@ impl<'a> Run<'a> {
         metrics.extend([("grad_norm", norm), ("learning_rate", rate)]);
         let done = step + 1;
         let every = recipe.play.look_every;
-        if every > 0 && done % every == 0 && done < recipe.steps {
+        if every > 0 && done.is_multiple_of(every) && done < recipe.steps {
             let look =
                 self.player(&self.model.valid()).outcome(recipe.play.look_games, recipe.seed)?;
             output::note(&format!("step {done}: {}", look.text()));
             metrics.push(("return", look.mean));
         }
         journal.metrics(done as u64, &metrics)?;
-        if done % SAY_EVERY == 0 {
+        if done.is_multiple_of(SAY_EVERY) {
             let (loss, seconds) = (metrics[0].1, start.elapsed().as_secs_f64());
             output::note(&format!("step {done}: loss {loss:.4}, {seconds:.2} s"));
         }

@@ -57,71 +57,81 @@ impl Said {
 }
 
 fn surprises(seen: &Seen) -> Vec<(Surprise, String)> {
-    let mut all = Vec::new();
-    let mut say = |holds: bool, surprise, text: String| {
-        if holds {
-            all.push((surprise, text));
-        }
-    };
-    say(
-        seen.loss.abs() < 1e-6 && seen.grad_norm > 1e-6,
-        Surprise::LossIsZero,
-        format!(
-            "loss {:.1e} with a gradient of norm {:.3}: advantages sum to 0 in a group, so the loss starts \
-             at 0 and says nothing; watch the reward",
-            seen.loss, seen.grad_norm
+    let all = of_numbers(seen).into_iter().chain(of_completions(seen));
+    all.filter(|(holds, ..)| *holds).map(|(_, surprise, text)| (surprise, text)).collect()
+}
+
+/// Whether it is so, and what is to be said then.
+type Case = (bool, Surprise, String);
+
+/// What loss, divergence and ratios may surprise with.
+fn of_numbers(seen: &Seen) -> [Case; 3] {
+    [
+        (
+            seen.loss.abs() < 1e-6 && seen.grad_norm > 1e-6,
+            Surprise::LossIsZero,
+            format!(
+                "loss {:.1e} with a gradient of norm {:.3}: advantages sum to 0 in a group, so the loss starts \
+                 at 0 and says nothing; watch the reward",
+                seen.loss, seen.grad_norm
+            ),
         ),
-    );
-    say(
-        // Less is the rounding between drawing and scoring.
-        seen.kl_nats < -0.01,
-        Surprise::NegativeKl,
-        format!(
-            "kl {:.4} is below 0: k1, the mean of log p - log p_ref over what was drawn, is right on average \
-             only; more completions a step steady it, and kl_placement loss_k3 is paid by an estimate that is \
-             never negative",
-            seen.kl_nats
+        (
+            // Less is the rounding between drawing and scoring.
+            seen.kl_nats < -0.01,
+            Surprise::NegativeKl,
+            format!(
+                "kl {:.4} is below 0: k1, the mean of log p - log p_ref over what was drawn, is right on average \
+                 only; more completions a step steady it, and kl_placement loss_k3 is paid by an estimate that is \
+                 never negative",
+                seen.kl_nats
+            ),
         ),
-    );
-    say(
-        seen.ratio_max > 100.0 || seen.clip_ratio > 0.5,
-        Surprise::Ratio,
-        format!(
-            "the policy is far from the one that drew (largest ratio {:.3e}, {:.0} % of tokens clipped): a \
-             ratio of a whole completion grows with its length, so take level sequence_mean or token, a bound \
-             truncate, fewer num_iterations or a lower learning_rate",
-            seen.ratio_max,
-            100.0 * seen.clip_ratio
+        (
+            seen.ratio_max > 100.0 || seen.clip_ratio > 0.5,
+            Surprise::Ratio,
+            format!(
+                "the policy is far from the one that drew (largest ratio {:.3e}, {:.0} % of tokens clipped): a \
+                 ratio of a whole completion grows with its length, so take level sequence_mean or token, a bound \
+                 truncate, fewer num_iterations or a lower learning_rate",
+                seen.ratio_max,
+                100.0 * seen.clip_ratio
+            ),
         ),
-    );
-    say(
-        seen.truncated > 0.9,
-        Surprise::Truncation,
-        format!(
-            "{:.0} % of the completions were cut off before their end (completions/clipped_ratio), so rewards \
-             fall whatever is learned: raise max_completion_length, or set objective.truncated to mask or shape",
-            100.0 * seen.truncated
+    ]
+}
+
+/// What the completions and their groups may surprise with.
+fn of_completions(seen: &Seen) -> [Case; 3] {
+    [
+        (
+            seen.truncated > 0.9,
+            Surprise::Truncation,
+            format!(
+                "{:.0} % of the completions were cut off before their end (completions/clipped_ratio), so rewards \
+                 fall whatever is learned: raise max_completion_length, or set objective.truncated to mask or shape",
+                100.0 * seen.truncated
+            ),
         ),
-    );
-    say(
-        seen.flat > 0.5,
-        Surprise::FlatGroups,
-        format!(
-            "{:.0} of {} groups say nothing, since all of their completions earned the same \
-             (frac_reward_zero_std): raise num_generations or temperature, take a finer reward, or set \
-             objective.flat_groups to drop or resample",
-            seen.flat * seen.groups as f64,
-            seen.groups
+        (
+            seen.flat > 0.5,
+            Surprise::FlatGroups,
+            format!(
+                "{:.0} of {} groups say nothing, since all of their completions earned the same \
+                 (frac_reward_zero_std): raise num_generations or temperature, take a finer reward, or set \
+                 objective.flat_groups to drop or resample",
+                seen.flat * seen.groups as f64,
+                seen.groups
+            ),
         ),
-    );
-    say(
-        seen.updates == 0,
-        Surprise::NothingLearned,
-        "nothing was learned in this step: every completion was left out (objective.truncated mask, \
-         objective.flat_groups drop or resample)"
-            .to_owned(),
-    );
-    all
+        (
+            seen.updates == 0,
+            Surprise::NothingLearned,
+            "nothing was learned in this step: every completion was left out (objective.truncated mask, \
+             objective.flat_groups drop or resample)"
+                .to_owned(),
+        ),
+    ]
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ fn groups<'a>(
     let recipe = &setting.plan.recipe;
     let group = recipe.batch.num_generations;
     let coins = Coins::new(recipe.seed, step as u64);
-    let draw = Draw { sampling: &recipe.sampling, coins: coins.clone(), first_index, group };
+    let draw = Draw { sampling: &recipe.sampling, coins, first_index, group };
     let mut rewarded = rewarded(setting, policy, items, &draw)?;
     if recipe.objective.baseline == Baseline::Greedy {
         let greedy = Sampling { temperature: 0.0, ..recipe.sampling.clone() };
@@ -105,7 +105,7 @@ pub(super) fn rewarded<'a>(
     let generation = Generation {
         sampling: draw.sampling,
         stop: &stop,
-        coins: draw.coins.clone(),
+        coins: draw.coins,
         first_index: draw.first_index,
     };
     let workers = Workers::of(&policy.model.device());

@@ -258,13 +258,16 @@ impl Reinforce<'_> {
     }
 }
 
+/// Of each token of each completion, in nats.
+type LogProbs = Vec<Vec<f32>>;
+
 /// Log-probabilities of every token under the reference, and under the policy that draws: as it recorded
 /// them, or, where that is corrected for, as training computes them.
 fn log_probs(
     setting: &Setting<'_>,
     drawing: &Policy,
     rewarded: &Rewarded<'_>,
-) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
+) -> Result<(LogProbs, LogProbs)> {
     let objective = &setting.plan.recipe.objective;
     let workers = Workers::of(&drawing.model.device());
     let pairs = pairs(&rewarded.rollout);

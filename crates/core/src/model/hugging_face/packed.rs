@@ -26,14 +26,14 @@ pub(super) fn tensor(
     name: &str,
     view: &TensorView<'_>,
 ) -> Result<HostTensor, CheckpointError> {
-    let per_byte = match view.dtype() {
-        Dtype::I8 => 1,
-        Dtype::U8 => 2,
-        _ => {
-            return Ok(HostTensor { shape: view.shape().to_vec(), values: numbers(name, view)? });
-        }
-    };
     let mut shape = view.shape().to_vec();
+    let per_byte = if view.dtype() == Dtype::I8 {
+        1
+    } else if view.dtype() == Dtype::U8 {
+        2
+    } else {
+        return Ok(HostTensor { shape, values: numbers(name, view)? });
+    };
     if let Some(width) = shape.last_mut() {
         *width *= per_byte;
     }
