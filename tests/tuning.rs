@@ -223,7 +223,7 @@ fn the_gradient_of_small_parameters_is_the_finite_difference() {
     let (objective, experiences) = imitation();
     for config in configs() {
         for (name, tuning) in tunings() {
-            // DoRA's gradient leaves the lengths of columns out on purpose: the golden holds it.
+            // DoRA's gradient takes the lengths of columns for constants, as its paper does: no finite difference.
             if name == "dora" {
                 continue;
             }

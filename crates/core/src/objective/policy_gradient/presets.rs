@@ -225,7 +225,8 @@ impl Algorithm {
             Compat::OpenRlhf => self.of_open_rlhf(),
         };
         found.ok_or_else(|| {
-            format!("{compat:?} has no {self:?}: leave compat out, or take another algorithm")
+            let (compat, algorithm) = (written(compat), written(self));
+            format!("{compat} has no {algorithm}: leave compat out, or take another algorithm")
         })
     }
 
@@ -320,4 +321,10 @@ impl Algorithm {
             | Self::A2c => return None,
         })
     }
+}
+
+/// A choice as recipes write it.
+fn written(choice: impl Serialize) -> String {
+    let value = serde_json::to_value(choice).expect("a choice is a word");
+    value.as_str().expect("a choice is a word").to_owned()
 }
