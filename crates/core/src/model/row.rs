@@ -2,8 +2,8 @@
 //!
 //! Decoding a single sequence is some two hundred small tensor operations a token; on a CPU, and more so
 //! in wasm, dispatching them takes longer than their arithmetic. The weights are views of the tensors'
-//! own memory. A prompt is read token by token too: where one thread computes, its products are bound by
-//! arithmetic as those of single rows are by memory, and neither is faster.
+//! own memory. A prompt is read token by token too, which keeps matrix products out of an engine of one
+//! thread; whether it costs time there has not been measured (LOG.md).
 
 use std::fmt::Debug;
 use std::sync::Arc;
