@@ -69,6 +69,7 @@ fn check(case: &Value, golden: &Value) {
         returns: row(&golden["returns"]),
         weights: row(&golden["weights"]),
         next: row(&golden["next"]),
+        ends: row(&golden["ends"]),
         ..Chosen::default()
     };
     let count = chosen.tokens.len();
@@ -120,6 +121,7 @@ fn table() -> (Chosen, Vec<i32>) {
             chosen.tokens.push(index as u32);
             chosen.rewards.push(if there == GOAL { 0.0 } else { -1.0 });
             chosen.weights.push(1.0);
+            chosen.ends.push(true);
             // Places are those of the table's rows, four alike; after the goal comes nothing.
             let next = starts.iter().position(|place| *place == there);
             chosen.next.push(next.map_or(4 * places, |next| 4 * next));
@@ -321,6 +323,18 @@ fn what_comes_next_is_the_next_choice_or_what_is_read_after_or_nothing() {
     let chosen = Chosen::of(&batch());
     assert_eq!(chosen.tokens, [3, 5, 6, 8, 9, 2]);
     assert_eq!(chosen.next, [1, 2, 8, 4, 6, 7]);
+    assert_eq!(chosen.ends, [true, false, true, false, true, true]);
     assert_eq!(chosen.read.places, [(0, 1), (0, 3), (0, 4), (1, 0), (1, 1), (2, 2)]);
     assert_eq!(chosen.after, Places::ends(vec![vec![2, 4, 6], vec![3]]));
+}
+
+#[test]
+fn what_several_read_alike_is_read_once() {
+    let (once, mut twice) = (batch(), batch());
+    twice.extend(batch());
+    let (once, twice) = (Chosen::of(&once), Chosen::of(&twice));
+    assert_eq!(twice.read.sequences, once.read.sequences);
+    assert_eq!(twice.after, once.after);
+    assert_eq!(twice.read.places, [once.read.places.clone(), once.read.places].concat());
+    assert_eq!(twice.next, [1, 2, 14, 4, 12, 13, 7, 8, 14, 10, 12, 13]);
 }

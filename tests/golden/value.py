@@ -5,6 +5,9 @@ more is read), the second ends. For N = 5 chosen tokens and N + M = 6 places the
 the slowly following copy; `cases` hold a method with its constants, what is aimed at, the loss and its
 gradients by the model's q[0], q[1], v and logits.
 
+    g is the discount at the last token of an action (ENDS) and 1 within one. With a support above 0, a ranges over
+    tokens whose probability by logits is at least that share of the likeliest's (discrete BCQ, Fujimoto et al. 2019).
+
     mc          y = return
     dqn         y = r + g max_a copy.q0(s', a)
     double-dqn  y = r + g copy.q0(s', argmax_a q0(s', a))
@@ -25,6 +28,7 @@ from torch.nn import functional as F
 
 torch.manual_seed(5)
 N, M, V = 5, 1, 7
+ENDS = torch.tensor([False, True, True, False, True])
 NEXT = [1, 2, N, 4, N + M]  # the third goes on at the place read after it, the fifth was the last
 
 
@@ -46,22 +50,25 @@ def look(worth):
     return torch.cat([worth, torch.zeros(1, dtype=torch.float64)])[torch.tensor(NEXT)]
 
 
-def case(method, gamma=0.9, expectile=0.8, conservatism=0.0, imitation=0.5):
+def case(method, gamma=0.9, expectile=0.8, conservatism=0.0, imitation=0.5, support=0.0):
     q = [one.clone().requires_grad_() for one in MODEL["q"]]
     v = MODEL["v"].clone().requires_grad_()
     logits = MODEL["logits"].clone().requires_grad_()
     chosen = [one[:N].gather(1, TOKENS[:, None])[:, 0] for one in q]
     with torch.no_grad():
         copied = torch.stack([one[:N].gather(1, TOKENS[:, None])[:, 0] for one in COPY["q"]])
+        g = torch.where(ENDS, gamma, 1.0)
+        likely = F.softmax(MODEL["logits"], 1)
+        out = likely < support * likely.max(1, keepdim=True).values
         if method in ("bc", "mc"):
             y = RETURNS
         elif method == "dqn":
-            y = REWARDS + gamma * look(COPY["q"][0].max(1).values)
+            y = REWARDS + g * look(COPY["q"][0].masked_fill(out, -torch.inf).max(1).values)
         elif method in ("double-dqn", "cql"):
-            best = q[0].argmax(1, keepdim=True)
-            y = REWARDS + gamma * look(COPY["q"][0].gather(1, best)[:, 0])
+            best = q[0].masked_fill(out, -torch.inf).argmax(1, keepdim=True)
+            y = REWARDS + g * look(COPY["q"][0].gather(1, best)[:, 0])
         else:
-            y = REWARDS + gamma * look(v)
+            y = REWARDS + g * look(v)
         m = copied.min(0).values
 
     def mean(losses):
@@ -89,6 +96,7 @@ def case(method, gamma=0.9, expectile=0.8, conservatism=0.0, imitation=0.5):
             "expectile": expectile,
             "conservatism": conservatism,
             "imitation": imitation,
+            "support": support,
         },
         "aims_q": y.tolist(),
         "aims_v": m.tolist() if method == "ilql" else None,
@@ -120,6 +128,7 @@ def main():
         "returns": RETURNS.tolist(),
         "weights": WEIGHTS.tolist(),
         "next": NEXT,
+        "ends": ENDS.tolist(),
         "cases": [
             case("bc"),
             case("mc", imitation=0.0),
@@ -127,6 +136,8 @@ def main():
             case("dqn", imitation=0.0),
             case("double-dqn", gamma=0.99),
             case("cql", conservatism=0.7),
+            case("dqn", support=0.5),
+            case("double-dqn", support=0.3),
             case("ilql", conservatism=0.25),
             case("ilql", expectile=0.95, imitation=0.0),
         ],

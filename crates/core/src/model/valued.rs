@@ -120,6 +120,18 @@ impl Places {
         let places = sequences.iter().map(|one| one.len() - 1).enumerate().collect();
         Self { sequences, places }
     }
+
+    /// The row of a sequence, which is added where `rows`, those that are there, has none.
+    pub(crate) fn row(
+        &mut self,
+        sequence: Vec<u32>,
+        rows: &mut BTreeMap<Vec<u32>, usize>,
+    ) -> usize {
+        *rows.entry(sequence).or_insert_with_key(|sequence| {
+            self.sequences.push(sequence.clone());
+            self.sequences.len() - 1
+        })
+    }
 }
 
 impl Estimates {

@@ -6,12 +6,17 @@
 //! `sum w [ (Q(s,a) - y)^2 / 2 + c CE(Q(s,.), a) + i CE(logits(s,.), a) ]` with
 //!   mc: y = the discounted return; dqn: y = r + g max Q'(s',.); double dqn and cql: y = r + g Q'(s', argmax Q(s',.));
 //!   ilql: y = r + g V(s') for two Qs, and `w |t - [V > m]| (V - m)^2 / 2` with m = min Q'(s,a), t the expectile.
-//! Q' is a copy that follows slowly; y and m are not differentiated; after the end of a game s' is worth 0. CE is the
-//! cross entropy of a softmax, whose minimum in Q is CQL(H)'s. c is 0 in mc, dqn and double dqn unless given.
+//! g discounts from one action to the next: it is 1 between the tokens of one. Q' is a copy that follows slowly; y and m
+//! are not differentiated; after the end of a game s' is worth 0. CE is the cross entropy of a softmax, whose minimum in
+//! Q is CQL(H)'s. c is 0 in mc, dqn and double dqn unless given. Where `support` is above 0, the best next choice is
+//! looked for among tokens that the logits think at least that share as likely as the likeliest (discrete BCQ), in
+//! decoding too: Q of what the data never chose is not learned, and a maximum over it is a maximum over errors.
 //! Range: 0 and more.
-//! Misleads when: the data has no good actions to stitch together; dqn without c overrates what it never saw.
-//! Reference: Watkins 1989; Mnih et al. 2015; van Hasselt et al. 2016; Kumar et al. 2020 (CQL); Kostrikov et al. 2022 (IQL);
-//! Snell et al. 2023 (ILQL).
+//! Misleads when: the data has no good actions to stitch together; dqn without c and support overrates what it never saw.
+//! Reference: Watkins 1989; Mnih et al. 2015; van Hasselt et al. 2016; Fujimoto et al. 2019 (discrete BCQ); Kumar et al. 2020
+//! (CQL); Kostrikov et al. 2022 (IQL); Snell et al. 2023 (ILQL).
+
+use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -45,7 +50,7 @@ pub enum Method {
 pub struct ValueLearning {
     /// What is learned from.
     pub method: Method,
-    /// Discount from one chosen token to the next.
+    /// Discount from one action to the next.
     pub gamma: f64,
     /// Share of the upper side in V's regression (t); only in ilql.
     pub expectile: f64,
@@ -53,6 +58,8 @@ pub struct ValueLearning {
     pub conservatism: f64,
     /// Factor of imitation (i).
     pub imitation: f64,
+    /// Share of the likeliest token's probability that a token must have to be looked at; 0 = all are.
+    pub support: f64,
 }
 
 /// The chosen tokens of a batch, as plain data. Vectors have N entries.
@@ -72,6 +79,8 @@ pub struct Chosen {
     pub weights: Vec<f32>,
     /// The place read next, of the N and then the M; N + M = the game was over.
     pub next: Vec<usize>,
+    /// Whether each is the last token of its action.
+    pub ends: Vec<bool>,
 }
 
 /// What estimates should come to. Both without gradients.
@@ -132,6 +141,7 @@ impl Default for ValueLearning {
             expectile: 0.9,
             conservatism: 0.1,
             imitation: 1.0,
+            support: 0.0,
         }
     }
 }
@@ -163,34 +173,40 @@ impl Method {
 }
 
 impl Chosen {
-    /// The chosen tokens of trajectories, weighed as these say.
+    /// The chosen tokens of trajectories, weighed as these say. What several read alike is read once.
     pub fn of(trajectories: &[Trajectory]) -> Self {
         let mut all = Self::default();
-        let mut breaks = Vec::new();
-        for (row, one) in trajectories.iter().enumerate() {
+        let (mut breaks, mut rows) = (Vec::new(), BTreeMap::new());
+        for one in trajectories {
             let own = &one.experience;
             let conditions = &own.completion[..own.completion.len().saturating_sub(1)];
-            all.read.sequences.push([own.prompt.as_slice(), conditions].concat());
-            for (place, _) in one.chosen().enumerate().filter(|(_, chosen)| *chosen) {
+            let row = all.read.row([own.prompt.as_slice(), conditions].concat(), &mut rows);
+            let mut chosen = one.chosen().enumerate().peekable();
+            while let Some((place, own_choice)) = chosen.next() {
+                if !own_choice {
+                    continue;
+                }
                 all.read.places.push((row, own.prompt.len() + place - 1));
                 all.tokens.push(own.completion[place]);
                 all.rewards.push(one.rewards[place]);
                 all.returns.push(one.returns[place]);
                 all.weights.push(own.weights[place]);
                 all.next.push(all.tokens.len());
+                all.ends.push(chosen.peek().is_none_or(|(_, more)| !more));
             }
             if one.count() > 0 {
                 breaks.push((all.tokens.len() - 1, &one.after));
             }
         }
-        let afters = breaks.iter().filter(|(_, after)| !after.is_empty()).map(|(_, after)| *after);
-        all.after = Places::ends(afters.cloned().collect());
-        let (count, over) = (all.tokens.len(), all.tokens.len() + all.after.places.len());
-        let mut after = count;
-        for (last, read) in breaks {
-            all.next[last] = if read.is_empty() { over } else { after };
-            after += usize::from(!read.is_empty());
+        let (count, mut rows) = (all.tokens.len(), BTreeMap::new());
+        let mut next = Vec::new();
+        for (last, read) in breaks.iter().filter(|(_, read)| !read.is_empty()) {
+            next.push((*last, count + all.after.row(read.to_vec(), &mut rows)));
         }
+        all.after = Places::ends(all.after.sequences);
+        let over = count + all.after.places.len();
+        breaks.iter().for_each(|(last, _)| all.next[*last] = over);
+        next.into_iter().for_each(|(last, place)| all.next[last] = place);
         all
     }
 
@@ -213,8 +229,23 @@ fn at(worth: &Tensor<2>, tokens: Tensor<2, Int>) -> Tensor<1> {
 }
 
 impl ValueLearning {
-    /// The worth that choices are made by. `-> [N, V]`
-    pub fn worth(&self, estimates: &Estimates) -> Tensor<2> {
+    /// What choices are made by: logits + beta worth, without what is not looked at. `-> [N, V]`
+    pub fn preference(&self, estimates: &Estimates, beta: f64) -> Tensor<2> {
+        let sum = estimates.logits.clone() + self.worth(estimates).mul_scalar(beta);
+        self.supported(sum, &estimates.logits)
+    }
+
+    /// Minus infinity where the logits think a token too unlikely to be looked at. `[N, V], [N, V] -> [N, V]`
+    fn supported(&self, worth: Tensor<2>, logits: &Tensor<2>) -> Tensor<2> {
+        if self.support == 0.0 {
+            return worth;
+        }
+        let least = logits.clone().max_dim(1).add_scalar(self.support.ln());
+        worth.mask_fill(logits.clone().lower(least), f32::NEG_INFINITY)
+    }
+
+    /// The worth that is added to logits. `-> [N, V]`
+    fn worth(&self, estimates: &Estimates) -> Tensor<2> {
         let [first, second] = &estimates.q;
         match self.method {
             Method::Ilql => first.clone().min_pair(second.clone()),
@@ -235,8 +266,12 @@ impl ValueLearning {
                 let q = Chosen::numbers(&chosen.returns, &device);
                 return Aims { v: q.zeros_like(), q };
             }
-            Method::Dqn => copy.q[0].clone().max_dim(1).reshape([states]),
-            Method::DoubleDqn | Method::Cql => at(&copy.q[0], model.q[0].clone().argmax(1)),
+            Method::Dqn => {
+                self.supported(copy.q[0].clone(), &model.logits).max_dim(1).reshape([states])
+            }
+            Method::DoubleDqn | Method::Cql => {
+                at(&copy.q[0], self.supported(model.q[0].clone(), &model.logits).argmax(1))
+            }
             Method::Ilql => model.v.clone(),
         };
         let over = Tensor::zeros([1], &device);
@@ -244,7 +279,10 @@ impl ValueLearning {
         let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device);
         let next = Tensor::cat(vec![next, over], 0).select(0, places);
         let low = self.worth(copy).narrow(0, 0, count);
-        Aims { q: rewards + next.mul_scalar(self.gamma), v: at(&low, chosen.indices(&device)) }
+        let discount = |last: &bool| if *last { self.gamma as f32 } else { 1.0 };
+        let discounts: Vec<f32> = chosen.ends.iter().map(discount).collect();
+        let next = next * Chosen::numbers(&discounts, &device);
+        Aims { q: rewards + next, v: at(&low, chosen.indices(&device)) }
     }
 
     /// The loss of a micro-batch; parts add up to the loss of the batch.

@@ -33,7 +33,7 @@ impl Trajectory {
     }
 }
 
-/// A game as trajectories, every chosen token with weight 1. `gamma` discounts from one chosen token to the next.
+/// A game as trajectories, every chosen token with weight 1. `gamma` discounts from one action to the next.
 ///
 /// The last turn of a maze that ran out of moves is left out: that it ended says nothing of the place.
 pub fn trajectories(episode: &Episode, tokenizer: &Tokenizer, gamma: f64) -> Vec<Trajectory> {
@@ -95,13 +95,7 @@ fn returns(episode: &Episode, actions: &[Vec<u32>], gamma: f64) -> Vec<Vec<f32>>
     let mut sum = 0.0;
     let backwards = episode.turns.iter().zip(actions).rev().map(|(turn, action)| {
         sum = turn.reward + gamma * sum;
-        let mut of_tokens = vec![sum as f32];
-        for _ in 1..action.len() {
-            sum *= gamma;
-            of_tokens.push(sum as f32);
-        }
-        of_tokens.reverse();
-        of_tokens
+        vec![sum as f32; action.len()]
     });
     let mut all: Vec<Vec<f32>> = backwards.collect();
     all.reverse();
@@ -161,8 +155,8 @@ mod tests {
         assert_eq!(chosen, [0, 1, 2, 7, 8, 9, 14, 15, 16]);
         // Rewards at the third, sixth and ninth chosen token.
         let at = |place: usize| one.returns[place];
-        assert_eq!([at(9), at(8), at(7)], [-1.0, -0.5, -0.25]);
-        assert_eq!([at(2), at(1), at(0)], [-1.125, -0.5625, -0.28125]);
+        assert_eq!([at(7), at(9)], [-1.0, -1.0]);
+        assert_eq!([at(0), at(2)], [-1.5, -1.5]);
         assert_eq!([at(14), at(16)], [0.0, 0.0]);
         assert!(one.after.is_empty());
     }

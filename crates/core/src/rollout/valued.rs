@@ -58,8 +58,7 @@ pub async fn choose(
         }
         let read = open.iter().map(|row| [prompts[*row].as_slice(), &actions[*row]].concat());
         let estimates = model.forward(&Places::ends(read.collect()));
-        let worth = decoding.learning.worth(&estimates).mul_scalar(decoding.beta);
-        let logits = estimates.logits + worth;
+        let logits = decoding.learning.preference(&estimates, decoding.beta);
         let full = log_probs(logits, decoding.sampling);
         let coins: Vec<f32> = open.iter().map(|row| coins[*row][step]).collect();
         let coins = TensorData::new(coins, [open.len(), 1]);

@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(examples.tokenizer.encode("s l a t e\n").len(), 6);
         let chosen: usize = examples.trajectories.iter().map(Trajectory::count).sum();
         assert_eq!(chosen % 6, 0);
-        // Scaled: the first token of a lost game sees all of it at gamma 0.99.
+        // Scaled: the first token of a lost game sees all of it.
         assert!(examples.trajectories.iter().all(|one| one.returns[0] >= -0.6));
     }
 }

@@ -181,6 +181,7 @@ fn validate(recipe: &QRecipe) -> Result<()> {
         ("value.expectile", value.expectile > 0.0 && value.expectile < 1.0, "between 0 and 1"),
         ("value.conservatism", value.conservatism >= 0.0, "0 or more"),
         ("value.imitation", value.imitation >= 0.0, "0 or more"),
+        ("value.support", (0.0..=1.0).contains(&value.support), "between 0 and 1"),
         ("follow", share(recipe.follow), "above 0 and at most 1"),
         ("play.games", play.games > 0, "at least 1"),
         ("play.look_games", play.look_games > 0, "at least 1"),
