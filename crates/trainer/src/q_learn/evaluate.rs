@@ -30,6 +30,8 @@ pub(super) struct Player<'a> {
     pub(super) game: Kind,
     pub(super) words: &'a Arc<Words>,
     pub(super) play: &'a PlayRecipe,
+    /// Divides what is drawn from; 0 is greedy.
+    pub(super) temperature: f64,
 }
 
 /// A game in progress.
@@ -48,13 +50,21 @@ impl Player<'_> {
     /// A failing device.
     pub(super) fn outcome(&self, count: usize, seed: u64) -> Result<Outcome> {
         let mut tally = Tally::default();
+        self.games(count, seed)?.iter().for_each(|episode| tally.add(episode));
+        Ok(tally.outcome())
+    }
+
+    /// The games themselves.
+    ///
+    /// # Errors
+    /// A failing device.
+    pub(super) fn games(&self, count: usize, seed: u64) -> Result<Vec<Episode>> {
+        let mut all = Vec::with_capacity(count);
         for first in (0..count).step_by(SIDE_BY_SIDE) {
             let last = (first + SIDE_BY_SIDE).min(count);
-            for episode in self.side_by_side(first..last, seed)? {
-                tally.add(&episode);
-            }
+            all.extend(self.side_by_side(first..last, seed)?);
         }
-        Ok(tally.outcome())
+        Ok(all)
     }
 
     fn open(&self, index: usize, seed: u64) -> Open {
@@ -72,7 +82,7 @@ impl Player<'_> {
         let first = numbers.start;
         let mut games: Vec<Open> = numbers.map(|index| self.open(index, seed)).collect();
         let sampling = Sampling {
-            temperature: self.play.temperature,
+            temperature: self.temperature,
             max_completion_length: self.play.max_action_length,
             ..Sampling::default()
         };

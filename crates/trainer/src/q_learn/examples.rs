@@ -27,12 +27,12 @@ pub(super) struct Examples {
     pub(super) outcome: Outcome,
 }
 
-/// Games, the best of them, as trajectories with scaled rewards.
+/// Games of a program or of a file, the best of them, as trajectories with scaled rewards.
 ///
 /// # Errors
 /// Usage errors: a file that cannot be read, a program that does not play, nothing left to learn from.
 pub(super) fn gather(recipe: &QRecipe, words: &Arc<Words>) -> Result<Examples> {
-    let mut episodes = match &recipe.data.dataset {
+    let episodes = match &recipe.data.dataset {
         Some(path) => read(path, recipe.game)?,
         None => {
             let mut program = Scripted::new(script(&recipe.data.policy, recipe.game)?);
@@ -44,22 +44,30 @@ pub(super) fn gather(recipe: &QRecipe, words: &Arc<Words>) -> Result<Examples> {
     let mut tally = Tally::default();
     episodes.iter().for_each(|episode| tally.add(episode));
     let tokenizer = tokenizer(&episodes, recipe.architecture.vocab_size)?;
-    best(&mut episodes, recipe.data.best_share);
-    let scale = recipe.data.reward_scale;
-    for turn in episodes.iter_mut().flat_map(|episode| &mut episode.turns) {
-        turn.reward *= scale;
-    }
-    let longest = recipe.architecture.context_length;
-    let all = episodes.iter().flat_map(|one| trajectories(one, &tokenizer, recipe.value.gamma));
-    let fits = |one: &Trajectory| {
-        one.experience.prompt.len() + one.experience.completion.len() <= longest
-            && one.after.len() <= longest
-    };
-    let trajectories: Vec<Trajectory> = all.filter(fits).collect();
+    let trajectories = best_of(episodes, recipe.data.best_share, (recipe, &tokenizer));
     if trajectories.is_empty() {
         return Err(usage("no game fits architecture.context_length: give a larger one"));
     }
     Ok(Examples { tokenizer, trajectories, outcome: tally.outcome() })
+}
+
+/// The best share of some games as trajectories with scaled rewards, of those that fit the context.
+pub(super) fn best_of(
+    mut episodes: Vec<Episode>,
+    share: f64,
+    (recipe, tokenizer): (&QRecipe, &Tokenizer),
+) -> Vec<Trajectory> {
+    best(&mut episodes, share);
+    for turn in episodes.iter_mut().flat_map(|episode| &mut episode.turns) {
+        turn.reward *= recipe.data.reward_scale;
+    }
+    let longest = recipe.architecture.context_length;
+    let all = episodes.iter().flat_map(|one| trajectories(one, tokenizer, recipe.value.gamma));
+    let fits = |one: &Trajectory| {
+        one.experience.prompt.len() + one.experience.completion.len() <= longest
+            && one.after.len() <= longest
+    };
+    all.filter(fits).collect()
 }
 
 /// Keeps the share of the highest return; of equal ones the earlier.

@@ -20,6 +20,7 @@ use kudos_core::model::{Transformer, Valued, initialize, parameters};
 use kudos_core::objective::{Method, ValueLoss};
 use kudos_core::optim::{AdamW, Schedule};
 use kudos_core::rollout::Trajectory;
+use kudos_core::task::game::Episode;
 use kudos_core::task::game::words::Words;
 use kudos_core::text::chat::ChatTemplate;
 use pollster::block_on;
@@ -38,13 +39,16 @@ use crate::usage::usage;
 use crate::{data, open_device, output};
 use evaluate::Player;
 use examples::Examples;
-pub use recipe::{GameData, PlayRecipe, QRecipe};
+pub use recipe::{GameData, OwnGames, PlayRecipe, QRecipe};
 
 /// Steps between two lines on standard error.
 const SAY_EVERY: usize = 50;
 
 /// Seeds of the games that a policy is judged by lie apart from those it learned from.
 const JUDGED_BY: u64 = 0x6a75_6467_6564;
+
+/// And those of the games that it plays to learn.
+const LEARNS_BY: u64 = 0x6c65_6172_6e73;
 
 /// What a run came to.
 #[derive(Debug, Serialize)]
@@ -98,7 +102,8 @@ pub fn run(args: &QLearnArgs) -> Result<()> {
     ));
     let mut journal = Journal::open(directory.path(), &Mark::default())?;
     for step in 0..recipe.steps {
-        run.step(step, &mut journal)?;
+        let own_return = run.renew(step)?;
+        run.step(step, (own_return, &mut journal))?;
         if interrupt.requested() && step + 1 < recipe.steps {
             anyhow::bail!("stopped after {} steps: nothing is kept, start again", step + 1);
         }
@@ -151,10 +156,34 @@ impl<'a> Run<'a> {
             game: self.recipe.game,
             words: &self.words,
             play: &self.recipe.play,
+            temperature: self.recipe.play.temperature,
         }
     }
 
-    fn step(&mut self, step: usize, journal: &mut Journal) -> Result<()> {
+    /// Where it is time, plays and learns from that: the mean return of those games.
+    fn renew(&mut self, step: usize) -> Result<Option<f64>> {
+        let own = &self.recipe.own;
+        if own.every == 0 || step == 0 || !step.is_multiple_of(own.every) {
+            return Ok(None);
+        }
+        let model = self.model.valid();
+        let player = Player { temperature: own.temperature, ..self.player(&model) };
+        let games = player.games(own.games, self.recipe.seed ^ LEARNS_BY ^ step as u64)?;
+        let mean = games.iter().map(Episode::total).sum::<f64>() / games.len() as f64;
+        let read_by = (self.recipe, &self.examples.tokenizer);
+        let trajectories = examples::best_of(games, own.best_share, read_by);
+        // Where none of them fits, what was learned from before is better than nothing.
+        if !trajectories.is_empty() {
+            self.examples.trajectories = trajectories;
+        }
+        Ok(Some(mean))
+    }
+
+    fn step(
+        &mut self,
+        step: usize,
+        (own_return, journal): (Option<f64>, &mut Journal),
+    ) -> Result<()> {
         let (recipe, start) = (self.recipe, Instant::now());
         let schedule = Schedule {
             peak: recipe.optimizer.learning_rate,
@@ -173,6 +202,7 @@ impl<'a> Run<'a> {
         }
         let mut metrics = figures(loss)?;
         metrics.extend([("grad_norm", norm), ("learning_rate", rate)]);
+        metrics.extend(own_return.map(|mean| ("own_return", mean)));
         let done = step + 1;
         let every = recipe.play.look_every;
         if every > 0 && done.is_multiple_of(every) && done < recipe.steps {

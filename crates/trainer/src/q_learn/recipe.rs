@@ -29,6 +29,8 @@ pub struct QRecipe {
     pub micro_batch_size: usize,
     /// What is learned from.
     pub data: GameData,
+    /// The policy's own games, in place of those.
+    pub own: OwnGames,
     /// The sizes of the new policy; a vocabulary of bytes and of whole words, as far as it reaches.
     pub architecture: Architecture,
     /// How weights move.
@@ -57,7 +59,21 @@ pub struct GameData {
     pub reward_scale: f64,
 }
 
-/// How the policy plays.
+/// Games that the policy plays while it learns, and learns from instead of what it learned from before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OwnGames {
+    /// Steps between two rounds of games; 0 = it never plays to learn.
+    pub every: usize,
+    /// Games of a round.
+    pub games: usize,
+    /// Share of a round that is learned from, the highest returns first.
+    pub best_share: f64,
+    /// Divides what it draws from.
+    pub temperature: f64,
+}
+
+/// How the policy plays when it is judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PlayRecipe {
@@ -85,6 +101,7 @@ impl Default for QRecipe {
             batch: 64,
             micro_batch_size: 64,
             data: GameData::default(),
+            own: OwnGames::default(),
             architecture: Architecture {
                 vocab_size: 320,
                 context_length: 64,
@@ -112,6 +129,12 @@ impl Default for GameData {
             best_share: 1.0,
             reward_scale: 0.1,
         }
+    }
+}
+
+impl Default for OwnGames {
+    fn default() -> Self {
+        Self { every: 0, games: 1024, best_share: 1.0, temperature: 1.0 }
     }
 }
 
@@ -169,7 +192,7 @@ fn method(name: &str) -> Result<Method> {
 
 fn validate(recipe: &QRecipe) -> Result<()> {
     let share = |value: f64| value > 0.0 && value <= 1.0;
-    let (value, data, play) = (&recipe.value, &recipe.data, &recipe.play);
+    let (value, data, own, play) = (&recipe.value, &recipe.data, &recipe.own, &recipe.play);
     let rules = [
         ("steps", recipe.steps > 0, "at least 1"),
         ("batch", recipe.batch > 0, "at least 1"),
@@ -177,6 +200,9 @@ fn validate(recipe: &QRecipe) -> Result<()> {
         ("data.games", data.games > 0, "at least 1"),
         ("data.best_share", share(data.best_share), "above 0 and at most 1"),
         ("data.reward_scale", data.reward_scale > 0.0, "above 0"),
+        ("own.games", own.games > 0, "at least 1"),
+        ("own.best_share", share(own.best_share), "above 0 and at most 1"),
+        ("own.temperature", own.temperature > 0.0, "above 0"),
         ("value.gamma", share(value.gamma), "above 0 and at most 1"),
         ("value.expectile", value.expectile > 0.0 && value.expectile < 1.0, "between 0 and 1"),
         ("value.conservatism", value.conservatism >= 0.0, "0 or more"),

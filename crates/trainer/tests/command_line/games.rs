@@ -45,8 +45,13 @@ fn refused(output: &Output) -> String {
 
 /// Runs `q-learn` with the toy recipe.
 fn learn(folder: &Path, name: &str, more: &[&str]) -> Output {
+    learn_by(RECIPE, (folder, name), more)
+}
+
+/// Runs `q-learn` with a recipe.
+fn learn_by(text: &str, (folder, name): (&Path, &str), more: &[&str]) -> Output {
     let recipe = folder.join("recipe.toml");
-    fs::write(&recipe, RECIPE).unwrap();
+    fs::write(&recipe, text).unwrap();
     let out = folder.join(name);
     let text = |path: &Path| path.to_str().unwrap().to_owned();
     let (recipe, out) = (text(&recipe), text(&out));
@@ -95,6 +100,22 @@ fn a_policy_learns_from_games_and_plays() {
     assert_eq!(journal("first").unwrap(), journal("again").unwrap());
     assert_eq!(first["played"], again["played"]);
     assert_eq!(result("bc", &["--algorithm", "bc"])["method"], "bc");
+}
+
+#[test]
+fn a_policy_learns_from_the_best_of_its_own_games() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = format!("{RECIPE}\n[own]\nevery = 2\ngames = 4\nbest_share = 0.5\n");
+    let played = learn_by(&recipe, (folder.path(), "own"), &["--algorithm", "bc"]);
+    shown(&played);
+    let journal = fs::read_to_string(folder.path().join("own/metrics.jsonl")).unwrap();
+    let own: Vec<f64> = journal
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter_map(|line| line["own_return"].as_f64())
+        .collect();
+    let [mean] = own.as_slice() else { panic!("{journal}") };
+    assert!((-400.0..=0.0).contains(mean), "{mean}");
 }
 
 #[test]
