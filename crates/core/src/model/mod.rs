@@ -33,7 +33,7 @@ pub use config::{
 pub use encoder::{Encoder, EncoderBlock, EncoderConfig};
 pub use feed_forward::FeedForward;
 pub use norm::Norm;
-pub use parameters::{cast, initialize};
+pub use parameters::{cast, initialize, initialize_by_width};
 #[cfg(feature = "train")]
 pub(crate) use projection::project;
 pub use rotary::{Rotary, Rotation};

@@ -38,8 +38,21 @@ impl Path {
 /// Drawn on the host, so that every device starts from the same bytes.
 /// Source: Radford et al. 2019, section 2.3.
 pub fn initialize(model: Transformer, coins: &mut impl Rng) -> Transformer {
+    start(model, 0.02, coins)
+}
+
+/// The same with a standard deviation of `1 / sqrt(D)`, for models so narrow that 0.02 lets them attend to
+/// everything alike for hundreds of steps.
+///
+/// Source: LeCun et al. 1998 (Efficient BackProp), section 4.6.
+pub fn initialize_by_width(model: Transformer, coins: &mut impl Rng) -> Transformer {
+    let deviation = (model.config().d_model as f64).powf(-0.5);
+    start(model, deviation, coins)
+}
+
+fn start(model: Transformer, deviation: f64, coins: &mut impl Rng) -> Transformer {
     let residual_scale = (2.0 * model.config().n_layers as f64).powf(-0.5);
-    model.map(&mut Initialize { path: Path::default(), coins, residual_scale })
+    model.map(&mut Initialize { path: Path::default(), coins, deviation, residual_scale })
 }
 
 /// A parameter with the same number everywhere, made only if nothing takes its place before it is used.
@@ -71,6 +84,7 @@ pub fn cast(model: Transformer, dtype: DType) -> Transformer {
 struct Initialize<'a, R> {
     path: Path,
     coins: &'a mut R,
+    deviation: f64,
     residual_scale: f64,
 }
 
@@ -89,7 +103,7 @@ impl<R: Rng> ModuleMapper for Initialize<'_, R> {
         }
         let name = self.path.name();
         let residual = name.ends_with("output.weight") || name.ends_with("down.weight");
-        let deviation = 0.02 * if residual { self.residual_scale } else { 1.0 };
+        let deviation = self.deviation * if residual { self.residual_scale } else { 1.0 };
         param.map(|tensor| {
             let shape = tensor.shape();
             let values: Vec<f32> = (0..shape.num_elements())

@@ -1,5 +1,6 @@
 //! What a run learns from: games, the tokenizer that reads them, trajectories.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use kudos_core::task::game::words::Words;
 use kudos_core::task::game::{Episode, Kind};
 use kudos_core::text::tokenizer::Tokenizer;
 
-use super::recipe::QRecipe;
+use super::recipe::{Alike, QRecipe};
 use crate::games::{Outcome, Tally, one_game, script};
 use crate::usage::usage;
 
@@ -67,7 +68,31 @@ pub(super) fn best_of(
         one.experience.prompt.len() + one.experience.completion.len() <= longest
             && one.after.len() <= longest
     };
-    all.filter(fits).collect()
+    match recipe.data.alike {
+        Alike::Each => all.filter(fits).collect(),
+        Alike::Once => once(all.filter(fits)),
+    }
+}
+
+/// Choices that were met several times, once, with the mean of what followed them.
+fn once(trajectories: impl Iterator<Item = Trajectory>) -> Vec<Trajectory> {
+    let mut places = BTreeMap::new();
+    let mut all: Vec<(Trajectory, f32)> = Vec::new();
+    for one in trajectories {
+        let own = &one.experience;
+        let alike = (own.prompt.clone(), own.completion.clone(), one.after.clone());
+        let place = *places.entry(alike).or_insert(all.len());
+        match all.get_mut(place) {
+            None => all.push((one, 1.0)),
+            Some((met, times)) => {
+                *times += 1.0;
+                for (mean, more) in met.returns.iter_mut().zip(&one.returns) {
+                    *mean += (more - *mean) / *times;
+                }
+            }
+        }
+    }
+    all.into_iter().map(|(one, _)| one).collect()
 }
 
 /// Keeps the share of the highest return; of equal ones the earlier.
@@ -122,6 +147,29 @@ mod tests {
             .collect();
         best(&mut episodes, 0.5);
         assert_eq!(episodes.iter().map(Episode::total).collect::<Vec<f64>>(), [-1.0, -1.0]);
+    }
+
+    #[test]
+    fn what_was_met_twice_is_learned_once_with_the_mean_of_its_returns() {
+        let recipe = QRecipe {
+            data: super::super::recipe::GameData {
+                games: 50,
+                reward_scale: 1.0,
+                ..Default::default()
+            },
+            ..QRecipe::default()
+        };
+        let words = Arc::new(Words::parse("slate\n").unwrap());
+        let each = gather(&recipe, &words).unwrap().trajectories;
+        let alike = super::super::recipe::GameData { alike: Alike::Once, ..recipe.data.clone() };
+        let once = gather(&QRecipe { data: alike, ..recipe }, &words).unwrap().trajectories;
+        // 25 places with four moves each, of which one reaches the goal.
+        assert_eq!(once.len(), 100);
+        assert_eq!(once.iter().filter(|one| one.after.is_empty()).count(), 1);
+        let same = |one: &&Trajectory| one.experience == once[7].experience;
+        let returns: Vec<f32> = each.iter().filter(same).map(|one| one.returns[0]).collect();
+        let mean = returns.iter().sum::<f32>() / returns.len() as f32;
+        assert!(returns.len() > 1 && (once[7].returns[0] - mean).abs() < 1e-3 * mean.abs());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use kudos_core::learn::{learn_values, training_device};
 use kudos_core::model::hugging_face::StoredAs;
-use kudos_core::model::{Transformer, Valued, initialize, parameters};
+use kudos_core::model::{Transformer, Valued, initialize_by_width, parameters};
 use kudos_core::objective::{Method, ValueLoss};
 use kudos_core::optim::{AdamW, Schedule};
 use kudos_core::rollout::Trajectory;
@@ -39,7 +39,7 @@ use crate::usage::usage;
 use crate::{data, open_device, output};
 use evaluate::Player;
 use examples::Examples;
-pub use recipe::{GameData, OwnGames, PlayRecipe, QRecipe};
+pub use recipe::{Alike, GameData, OwnGames, PlayRecipe, QRecipe};
 
 /// Steps between two lines on standard error.
 const SAY_EVERY: usize = 50;
@@ -132,7 +132,7 @@ impl<'a> Run<'a> {
         let examples = examples::gather(recipe, &words)?;
         let sizes = recipe.architecture.transformer(examples.tokenizer.vocab_size());
         let mut coins = coins(recipe.seed, Purpose::Weights, 0);
-        let policy = initialize(Transformer::zeroed(&sizes, device), &mut coins);
+        let policy = initialize_by_width(Transformer::zeroed(&sizes, device), &mut coins);
         let model = Valued::new(policy, level(&examples.trajectories), &mut coins);
         let (copy, optimizer) = (model.valid(), AdamW::new(recipe.optimizer.adamw));
         Ok(Self { recipe, words, examples, model, copy, optimizer })

@@ -55,8 +55,20 @@ pub struct GameData {
     pub dataset: Option<PathBuf>,
     /// Share of the games that is learned from, those of the highest return first.
     pub best_share: f64,
+    /// How often a choice is learned from that was met several times.
+    pub alike: Alike,
     /// Factor of every reward, so that estimates are of the order of 1.
     pub reward_scale: f64,
+}
+
+/// How often a choice is learned from that was met several times: the same was read, done and read after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Alike {
+    /// As often as it was met: rare choices are learned slowly, and imitation is of the data.
+    Each,
+    /// Once, with the mean of what followed: all choices alike.
+    Once,
 }
 
 /// Games that the policy plays while it learns, and learns from instead of what it learned from before.
@@ -127,6 +139,7 @@ impl Default for GameData {
             games: 1000,
             dataset: None,
             best_share: 1.0,
+            alike: Alike::Each,
             reward_scale: 0.1,
         }
     }
