@@ -5,6 +5,7 @@ mod architecture;
 mod conformance;
 mod corpus;
 mod generation;
+mod golden_critic;
 mod golden_encoder;
 mod golden_games;
 mod golden_gguf;

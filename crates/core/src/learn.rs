@@ -9,9 +9,10 @@ use burn::nn::Linear;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Scorer, Transformer, Trunk, Valued, say};
+use crate::model::{Critic, Places, Scorer, Transformer, Trunk, Valued, say};
 use crate::objective::{
-    Chosen, EntropyUse, Experience, Objective, Scoring, TokenBatch, ValueLearning, ValueLoss, score,
+    Chosen, EntropyUse, Experience, Judgement, JudgementBatch, Objective, Scoring, TokenBatch,
+    ValueClip, ValueLearning, ValueLoss, score,
 };
 use crate::optim::Gradients;
 use crate::rollout::Trajectory;
@@ -96,16 +97,84 @@ pub async fn log_probs(
     for part in pairs.chunks(micro_batch_size.max(1)) {
         let scoring = Scoring { temperature, entropy: EntropyUse::Skip };
         let scores = score(model, part, scoring).log_probs;
-        let data = scores.into_data_async().await.map_err(|error| format!("{error:?}"))?;
-        let flat = data.try_to_vec::<f32>().expect("scores are f32");
-        let mut rest = flat.as_slice();
-        for (_, completion) in part {
-            let (own, others) = rest.split_at(completion.len());
-            all.push(own.to_vec());
-            rest = others;
-        }
+        all.extend(by_completion(scores, part).await?);
     }
     Ok(all)
+}
+
+/// Numbers of tokens on the host, cut into those of each completion. `[N]`
+async fn by_completion(
+    numbers: Tensor<1>,
+    pairs: &[(&[u32], &[u32])],
+) -> Result<Vec<Vec<f32>>, String> {
+    let data = numbers.into_data_async().await.map_err(|error| format!("{error:?}"))?;
+    let mut flat = data.try_to_vec::<f32>().expect("numbers are f32").into_iter();
+    let own = |(_, completion): &(_, &[u32])| flat.by_ref().take(completion.len()).collect();
+    Ok(pairs.iter().map(own).collect())
+}
+
+/// What a critic expects at every token of every completion, on the host.
+///
+/// `critic` should live on a device without autodiff.
+///
+/// # Errors
+/// What the device reports when it does not return them.
+pub async fn expectations(
+    critic: &Critic,
+    pairs: &[(&[u32], &[u32])],
+    micro_batch_size: usize,
+) -> Result<Vec<Vec<f32>>, String> {
+    let mut all = Vec::with_capacity(pairs.len());
+    for part in pairs.chunks(micro_batch_size.max(1)) {
+        all.extend(by_completion(critic.forward(&Places::before(part)), part).await?);
+    }
+    Ok(all)
+}
+
+/// The gradient of a critic with what it showed. Nothing is read back from the device.
+#[derive(Debug)]
+pub struct Criticized {
+    /// Gradient of the loss of the whole batch.
+    pub gradients: Gradients,
+    /// The loss. `[1]`
+    pub loss: Tensor<1>,
+    /// Tokens held by the clip, and tokens. `[2]`
+    pub held: Tensor<1>,
+}
+
+impl Criticized {
+    /// With what another part of the same batch showed.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            gradients: self.gradients.plus(other.gradients),
+            loss: self.loss + other.loss,
+            held: self.held + other.held,
+        }
+    }
+}
+
+/// Adds up the gradients of `judgements`, at most `micro_batch_size` sequences at a time.
+///
+/// `critic` must live on an autodiff device.
+///
+/// # Panics
+/// If there is no judgement, or a sequence does not fit the context.
+pub fn learn_critic(
+    critic: &Critic,
+    judgements: &[Judgement],
+    clip: ValueClip,
+    micro_batch_size: usize,
+) -> Criticized {
+    let parts = judgements.chunks(micro_batch_size.max(1)).map(|part| {
+        let pairs: Vec<(&[u32], &[u32])> =
+            part.iter().map(|one| (one.prompt.as_slice(), one.completion.as_slice())).collect();
+        let values = critic.forward(&Places::before(&pairs));
+        let batch = JudgementBatch::new(part, &critic.trunk.device());
+        let loss = clip.loss(&values, &batch);
+        let gradients = Gradients::of(critic, loss.loss.clone().backward());
+        Criticized { gradients, loss: loss.loss.without_autodiff(), held: loss.held }
+    });
+    parts.reduce(Criticized::plus).expect("a batch has judgements")
 }
 
 /// The gradient of `sum_i slopes_i score_i` over texts, at most `micro_batch_size` at a time: that of a

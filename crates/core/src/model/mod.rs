@@ -1,5 +1,5 @@
 //! The policy: one decoder-only transformer for the GPT-2 and the Llama families. For training also what
-//! judges texts: an encoder of the BERT family, and a scorer on either.
+//! judges texts: an encoder of the BERT family, a scorer on either, and a critic of what is being written.
 //!
 //! Leaves out: files (bytes come in and go out), tokens' text, sampling.
 
@@ -7,6 +7,8 @@ mod attention;
 mod block;
 mod cache;
 mod config;
+#[cfg(feature = "train")]
+mod critic;
 #[cfg(feature = "train")]
 mod encoder;
 mod feed_forward;
@@ -29,6 +31,8 @@ pub use cache::{Cache, LayerCache};
 pub use config::{
     ConfigError, FeedForwardKind, NormKind, Positions, RotaryPairing, TransformerConfig,
 };
+#[cfg(feature = "train")]
+pub use critic::Critic;
 #[cfg(feature = "train")]
 pub use encoder::{Encoder, EncoderBlock, EncoderConfig};
 pub use feed_forward::FeedForward;

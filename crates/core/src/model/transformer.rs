@@ -303,6 +303,13 @@ impl Transformer {
         first.map_or(0, Prefix::length)
     }
 
+    /// The same without an output head of its own, for what never asks for logits.
+    pub(crate) fn without_head(mut self) -> Self {
+        self.head = None;
+        self.config.tied_head = true;
+        self
+    }
+
     /// Keeps `length` positions of the context for learned ones.
     pub(crate) fn reserve(&mut self, length: usize) {
         self.config.context_length -= length;

@@ -94,16 +94,8 @@ impl Valued {
     /// # Panics
     /// If there is no place, or a sequence is longer than the context.
     pub fn forward(&self, read: &Places) -> Estimates {
-        let device = self.policy.device();
-        let rows: Vec<&[u32]> = read.sequences.iter().map(Vec::as_slice).collect();
-        let tokens = Tokens::new(&rows, PaddingSide::Right, &device);
-        let hidden = self.policy.hidden(&tokens, None);
-        let [batch, time, width] = hidden.dims();
-        let places: Vec<i32> =
-            read.places.iter().map(|(row, place)| (row * time + place) as i32).collect();
-        let count = places.len();
-        let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device);
-        let chosen = hidden.reshape([batch * time, width]).select(0, places);
+        let chosen = states(&self.policy, read);
+        let count = read.places.len();
         let logits = self.policy.logits(chosen.clone().unsqueeze::<3>()).squeeze_dim::<2>(0);
         let q = |index: usize| self.q[index].forward(chosen.clone()).cast(DType::F32);
         Estimates {
@@ -114,7 +106,34 @@ impl Valued {
     }
 }
 
+/// The final hidden states of places. `-> [N, D]`
+pub(super) fn states(model: &Transformer, read: &Places) -> Tensor<2> {
+    let device = model.device();
+    let rows: Vec<&[u32]> = read.sequences.iter().map(Vec::as_slice).collect();
+    let tokens = Tokens::new(&rows, PaddingSide::Right, &device);
+    let hidden = model.hidden(&tokens, None);
+    let [batch, time, width] = hidden.dims();
+    let places: Vec<i32> =
+        read.places.iter().map(|(row, place)| (row * time + place) as i32).collect();
+    let count = places.len();
+    let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device);
+    hidden.reshape([batch * time, width]).select(0, places)
+}
+
 impl Places {
+    /// The place before each token of completions behind their prompts.
+    pub fn before(pairs: &[(&[u32], &[u32])]) -> Self {
+        let mut all = Self::default();
+        for (row, (prompt, completion)) in pairs.iter().enumerate() {
+            // The last token is only ever chosen, never conditioned on.
+            let conditions = &completion[..completion.len().saturating_sub(1)];
+            all.sequences.push([*prompt, conditions].concat());
+            let first = prompt.len() - 1;
+            all.places.extend((first..first + completion.len()).map(|place| (row, place)));
+        }
+        all
+    }
+
     /// The last place of each sequence.
     pub fn ends(sequences: Vec<Vec<u32>>) -> Self {
         let places = sequences.iter().map(|one| one.len() - 1).enumerate().collect();

@@ -5,6 +5,8 @@
 //! chosen tokens of a micro-batch, sequence after sequence; there is no padding among them.
 
 mod aggregation;
+#[cfg(feature = "train")]
+mod critic;
 mod importance;
 mod linear;
 mod policy_gradient;
@@ -17,6 +19,8 @@ mod unpaired;
 mod value;
 
 pub use aggregation::Aggregation;
+#[cfg(feature = "train")]
+pub use critic::{CriticLoss, Judgement, JudgementBatch, ValueClip, explained_variance};
 pub use importance::{
     Importance, ImportanceReport, RatioBound, RatioLevel, Weighed, effective_share,
 };

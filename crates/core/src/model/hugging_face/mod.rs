@@ -7,6 +7,8 @@
 #[cfg(feature = "train")]
 mod bert;
 mod config;
+#[cfg(feature = "train")]
+mod critic;
 pub(crate) mod packed;
 mod source;
 mod tables;
@@ -14,6 +16,8 @@ mod weights;
 
 #[cfg(feature = "train")]
 pub use bert::{encoder_config_from_json, encoder_config_to_json, read_encoder, write_encoder};
+#[cfg(feature = "train")]
+pub use critic::{read_critic, write_critic};
 
 pub use config::{SpecialTokens, config_from_json, config_to_json};
 #[cfg(feature = "train")]

@@ -106,6 +106,21 @@ fn llama_entries(config: &TransformerConfig) -> Vec<Entry> {
     table.rows
 }
 
+/// The table of a critic, as the family's model for the classification of tokens has it.
+#[cfg(feature = "train")]
+pub(super) fn critic_entries(config: &TransformerConfig) -> Vec<Entry> {
+    let mut table = Table { rows: entries(config) };
+    let parts = table.rows.iter_mut().flat_map(|entry| &mut entry.parts);
+    parts.for_each(|part| part.insert_str(0, "trunk."));
+    let head = match config.positions {
+        Positions::Learned => "classifier",
+        Positions::Rotary { .. } => "score",
+    };
+    table.matrix(&format!("{head}.weight"), "head.weight");
+    table.row(&format!("{head}.bias"), &["head.bias"]);
+    table.rows
+}
+
 /// The table of the BERT family, which has no output head.
 #[cfg(feature = "train")]
 pub(super) fn bert_entries(n_layers: usize) -> Vec<Entry> {
