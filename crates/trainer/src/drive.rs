@@ -6,7 +6,7 @@ use kudos_core::optim::AdamW;
 use crate::output;
 use crate::policy::Policy;
 use crate::recipe::Recipe;
-use crate::session::Session;
+use crate::session::{Beside, Session};
 
 /// What a verb does of its own.
 pub(crate) trait Training {
@@ -24,6 +24,14 @@ pub(crate) trait Training {
 
     /// What a checkpoint holds.
     fn state(&self) -> (&Policy, &AdamW);
+
+    /// What a checkpoint holds beside that.
+    ///
+    /// # Errors
+    /// If the device does not return it.
+    fn beside(&self) -> Result<Beside> {
+        Ok(Vec::new())
+    }
 }
 
 /// Why the policy is looked at.
@@ -78,7 +86,8 @@ pub(crate) fn drive(
         }
         if due(recipe.watch.save_every) || done || session.interrupted() {
             let (policy, optimizer) = training.state();
-            session.save(policy, optimizer, look.map(|look| look.score))?;
+            let beside = training.beside()?;
+            session.save((policy, optimizer), &beside, look.map(|look| look.score))?;
         }
         if session.interrupted() && !done {
             return Ok(Ended::Interrupted);

@@ -11,9 +11,12 @@ use std::thread;
 use anyhow::Result;
 use burn::module::Module;
 use burn::tensor::Device;
-use kudos_core::learn::{Learned, features, learn, learn_scores, log_probs, scores};
-use kudos_core::model::{Scorer, Transformer, Trunk};
-use kudos_core::objective::{Experience, Objective};
+use kudos_core::learn::{
+    Criticized, Learned, expectations, features, learn, learn_critic, learn_scores, log_probs,
+    scores,
+};
+use kudos_core::model::{Critic, Scorer, Transformer, Trunk};
+use kudos_core::objective::{Experience, Judgement, Objective, ValueClip};
 use kudos_core::optim::Gradients;
 use kudos_core::rollout::{GenerateError, Generation, Rollout, generate};
 use kudos_core::tuning::has_dropout;
@@ -47,10 +50,7 @@ impl Workers {
         micro_batch_size: usize,
     ) -> Learned {
         let workers = if has_dropout(model) { 1 } else { self.0 };
-        // Interleaved, so that workers get sequences of like lengths when these are sorted.
-        let parts: Vec<Vec<Experience>> = (0..workers.min(experiences.len()))
-            .map(|worker| experiences.iter().skip(worker).step_by(workers).cloned().collect())
-            .collect();
+        let parts = interleaved(experiences, workers);
         let work: Vec<_> =
             parts.into_iter().map(|part| (model.clone().fork(&model.device()), part)).collect();
         let learned = run(&work, |(model, part)| learn(model, part, objective, micro_batch_size));
@@ -96,6 +96,40 @@ impl Workers {
         });
         let scored: Result<Vec<_>, String> = scored.into_iter().collect();
         Ok(scored.map_err(anyhow::Error::msg)?.concat())
+    }
+
+    /// What a critic expects at every token of completions, on the host.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn expectations(
+        self,
+        critic: &Critic,
+        pairs: &[(&[u32], &[u32])],
+        micro_batch_size: usize,
+    ) -> Result<Vec<Vec<f32>>> {
+        let parts = self.cut(pairs);
+        let said = run(&parts, |(_, part)| block_on(expectations(critic, part, micro_batch_size)));
+        let said: Result<Vec<_>, String> = said.into_iter().collect();
+        Ok(said.map_err(anyhow::Error::msg)?.concat())
+    }
+
+    /// The gradient of a critic; see [`Self::learn`].
+    pub fn learn_critic(
+        self,
+        critic: &Critic,
+        judgements: &[Judgement],
+        clip: ValueClip,
+        micro_batch_size: usize,
+    ) -> Criticized {
+        let workers = if has_dropout(&critic.trunk) { 1 } else { self.0 };
+        let parts = interleaved(judgements, workers);
+        let device = critic.trunk.device();
+        let work: Vec<_> =
+            parts.into_iter().map(|part| (critic.clone().fork(&device), part)).collect();
+        let learned =
+            run(&work, |(critic, part)| learn_critic(critic, part, clip, micro_batch_size));
+        learned.into_iter().reduce(Criticized::plus).expect("a batch has judgements")
     }
 
     /// Scores of texts, on the host.
@@ -173,6 +207,12 @@ impl Workers {
         });
         gradients.into_iter().reduce(Gradients::plus).expect("a batch has texts")
     }
+}
+
+/// One part a worker, interleaved, so that workers get sequences of like lengths when these are sorted.
+fn interleaved<T: Clone>(all: &[T], workers: usize) -> Vec<Vec<T>> {
+    let parts = 0..workers.min(all.len());
+    parts.map(|worker| all.iter().skip(worker).step_by(workers).cloned().collect()).collect()
 }
 
 /// The places of texts, shortest first, so that micro-batches are padded little.

@@ -4,7 +4,7 @@
 //! (from which schedule, data position and coins follow) and where the journal stood.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -80,6 +80,9 @@ pub struct Session {
     tuning: Tuning,
 }
 
+/// Files of a checkpoint that only one verb has, by name.
+pub(crate) type Beside = Vec<(&'static str, Vec<u8>)>;
+
 /// What a resumed run continues with.
 #[derive(Debug)]
 pub struct Resumed {
@@ -87,6 +90,7 @@ pub struct Resumed {
     weights: Weights,
     /// The optimizer at the checkpoint.
     pub optimizer: AdamW,
+    folder: PathBuf,
 }
 
 /// What a checkpoint keeps of a policy.
@@ -108,6 +112,14 @@ impl Resumed {
             Weights::Whole(files) => Ok(files.load(device)?.model),
             Weights::Small(bytes) => Ok(small_from_bytes(start, bytes)?),
         }
+    }
+
+    /// A file of the checkpoint that only one verb has.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn beside(&self, name: &str) -> Result<Vec<u8>> {
+        Ok(policy::read_bytes(&self.folder.join(name))?)
     }
 }
 
@@ -263,7 +275,12 @@ impl Session {
     ///
     /// # Errors
     /// If the device does not return the weights or the disk is full.
-    pub fn save(&mut self, policy: &Policy, optimizer: &AdamW, score: Option<f64>) -> Result<()> {
+    pub(crate) fn save(
+        &mut self,
+        (policy, optimizer): (&Policy, &AdamW),
+        beside: &[(&'static str, Vec<u8>)],
+        score: Option<f64>,
+    ) -> Result<()> {
         self.state.mark = self.journal.mark()?;
         self.state.seconds = self.seconds();
         let kept = tuned::kept(policy, &self.tuning)?;
@@ -272,6 +289,9 @@ impl Session {
         self.checkpoints.save(self.state.step as u64, score, |folder| {
             kept.write(folder)?;
             std::fs::write(folder.join(OPTIMIZER), &optimizer)?;
+            for (name, bytes) in beside {
+                std::fs::write(folder.join(name), bytes)?;
+            }
             Ok::<(), FillError>(std::fs::write(folder.join(STATE), state + "\n")?)
         })?;
         Ok(())
@@ -312,7 +332,7 @@ fn read_checkpoint(path: &Path, plan: &Plan, device: &Device) -> Result<(State, 
     } else {
         Weights::Small(policy::read_bytes(&path.join(tuned::SMALL))?)
     };
-    Ok((state, Resumed { weights, optimizer }))
+    Ok((state, Resumed { weights, optimizer, folder: path.to_owned() }))
 }
 
 /// The first few names, and how many more there are.

@@ -1,6 +1,8 @@
 //! The program as a person runs it: a toy policy is taught, killed, resumed, evaluated and misused.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+#[path = "command_line/critic.rs"]
+mod critic;
 #[path = "command_line/games.rs"]
 mod games;
 #[path = "command_line/toy.rs"]

@@ -21,11 +21,6 @@ pub(super) fn validate(objective: &PolicyGradient, batch: &BatchRecipe) -> Resul
             "objective.scale needs a guard above 0, or completions that earn the same divide by zero",
         ),
         (
-            !objective.needs_values(),
-            "objective.baseline value needs a critic, and reinforce trains none: take leave_one_out, \
-             group_mean or greedy",
-        ),
-        (
             correction_is_bounded(objective.correction),
             "objective.correction bound must be at least 1",
         ),
@@ -121,7 +116,7 @@ mod tests {
         let batch = BatchRecipe::default();
         let twice = BatchRecipe { num_iterations: 2, ..batch };
         let alone = BatchRecipe { num_generations: 1, ..batch };
-        check(&PolicyGradient::ppo(), &batch, "critic");
+        check(&PolicyGradient::a2c(), &twice, "num_iterations");
         check(&PolicyGradient::rloo(), &twice, "num_iterations");
         check(&PolicyGradient::dapo(), &alone, "keep it");
         check(&PolicyGradient::grpo(), &alone, "at least 2");
@@ -132,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn every_algorithm_without_a_critic_is_valid_once_it_knows_the_sampling() {
+    fn every_algorithm_is_valid_once_it_knows_the_sampling() {
         let batch = BatchRecipe::default();
         for algorithm in [
             Algorithm::Reinforce,
@@ -145,6 +140,8 @@ mod tests {
             Algorithm::Remax,
             Algorithm::Gspo,
             Algorithm::Cispo,
+            Algorithm::Ppo,
+            Algorithm::A2c,
         ] {
             let choices = algorithm.ours().drawn_by(&kudos_schema::Sampling::default());
             validate(&choices, &batch).unwrap();

@@ -139,5 +139,6 @@ fn validate_reinforce(recipe: &Recipe) -> Result<()> {
              batch.num_generations must be at least 2",
         ));
     }
+    recipe.critic.check()?;
     objective::validate(&recipe.objective, &recipe.batch)
 }

@@ -1,8 +1,10 @@
 //! A run as a TOML file: every choice with its default, nothing unknown accepted.
 
+mod critic;
 mod feedback;
 mod optimizer;
 
+pub use critic::CriticRecipe;
 pub use feedback::{FeedbackRecipe, TrunkUse};
 pub use optimizer::{OptimizerRecipe, Precision};
 
@@ -42,6 +44,8 @@ pub struct Recipe {
     pub sampling: Sampling,
     /// What is minimized in `reinforce` and `off-policy`.
     pub objective: PolicyGradient,
+    /// How a critic learns, where the objective's baseline is `value`.
+    pub critic: CriticRecipe,
     /// What completions earn in `reinforce`.
     pub reward: Vec<RewardRecipe>,
     /// What people said, and how it is learned from, in `off-policy`, `dpo`, `kto` and `reward`.
@@ -220,6 +224,7 @@ impl Default for Recipe {
             optimizer: OptimizerRecipe::default(),
             sampling: Sampling::default(),
             objective: PolicyGradient::default(),
+            critic: CriticRecipe::default(),
             reward: Vec::new(),
             feedback: FeedbackRecipe::default(),
             watch: WatchRecipe::default(),

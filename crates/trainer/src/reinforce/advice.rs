@@ -38,7 +38,7 @@ pub(super) struct Seen {
     pub(super) truncated: f64,
     /// Share of groups whose completions all earned the same.
     pub(super) flat: f64,
-    /// Groups of the step.
+    /// Groups of the step; 0 where completions are single.
     pub(super) groups: usize,
     /// Updates made.
     pub(super) updates: usize,
@@ -114,7 +114,7 @@ fn of_completions(seen: &Seen) -> [Case; 3] {
             ),
         ),
         (
-            seen.flat > 0.5,
+            seen.groups > 0 && seen.flat > 0.5,
             Surprise::FlatGroups,
             format!(
                 "{:.0} of {} groups say nothing, since all of their completions earned the same \
@@ -153,6 +153,8 @@ mod tests {
     #[test]
     fn a_usual_step_surprises_nobody() {
         assert_eq!(Said::default().of(&USUAL), Vec::<String>::new());
+        let single = Seen { flat: 1.0, groups: 0, ..USUAL };
+        assert_eq!(Said::default().of(&single), Vec::<String>::new());
     }
 
     #[test]

@@ -55,6 +55,14 @@ pub(super) fn of_updates(
             ("approx_kl", held.moved_nats),
         ]);
     }
+    if let Some(taught) = updated.critic {
+        all.extend([
+            ("value_loss", taught.loss),
+            ("value_clip_ratio", taught.clip_ratio),
+            ("value_grad_norm", taught.grad_norm),
+            ("explained_variance", taught.explained_variance),
+        ]);
+    }
     if let Some(report) = importance {
         all.extend([
             ("sampling/importance_sampling_ratio/min", report.ratio_min),

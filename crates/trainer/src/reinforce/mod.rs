@@ -2,10 +2,12 @@
 //!
 //! One step, top to bottom: prompts -> completions -> rewards -> reference log-probabilities ->
 //! advantages -> gradient -> weights, the last two once for each mini-batch of each iteration. The starting
-//! policy stays frozen as the reference.
+//! policy stays frozen as the reference. Where the baseline is a critic's, it is asked before the advantages and learns
+//! after the policy, from the same mini-batches.
 
 mod advice;
 mod collect;
+mod critic;
 mod metrics;
 mod update;
 
@@ -14,7 +16,7 @@ use std::time::Instant;
 use anyhow::Result;
 use kudos_core::learn::training_device;
 use kudos_core::model::Transformer;
-use kudos_core::objective::{Collected, Correction};
+use kudos_core::objective::{Collected, Correction, Prepared};
 use kudos_core::optim::{AdamW, Schedule};
 use kudos_core::reward::{Mix, Reward, RewardSpec, reward};
 use kudos_core::task::{Item, TaskData};
@@ -26,15 +28,16 @@ use crate::parallel::Workers;
 use crate::plan::Plan;
 use crate::policy::Policy;
 use crate::recipe::Recipe;
-use crate::session::{Session, StepNumbers, frozen, working};
+use crate::session::{Beside, Session, StepNumbers, frozen, working};
 use crate::summary::{self, Finished};
 use crate::supervised::schedule;
 use crate::usage::usage;
 use crate::{data, output, tuned};
 use advice::{Said, Seen};
 use collect::{Rewarded, collect};
+use critic::Apprentice;
 use metrics::mean;
-use update::{AtStep, Updated, update};
+use update::{AtStep, Learners, Updated, update};
 
 /// Prompts scored together by the reference.
 const REFERENCE_BATCH: usize = 64;
@@ -55,6 +58,7 @@ struct Reinforce<'a> {
     setting: Setting<'a>,
     policy: Policy,
     optimizer: AdamW,
+    critic: Option<Apprentice>,
     said: Said,
 }
 
@@ -77,6 +81,10 @@ impl Training for Reinforce<'_> {
     fn state(&self) -> (&Policy, &AdamW) {
         (&self.policy, &self.optimizer)
     }
+
+    fn beside(&self) -> Result<Beside> {
+        self.critic.as_ref().map_or(Ok(Vec::new()), Apprentice::beside)
+    }
 }
 
 /// Runs the stage.
@@ -94,12 +102,19 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     let held_out = held_out(recipe, &before, &task)?;
     let (mut session, resumed) = Session::open(plan, &selected.device)?;
     let mut optimizer = tuned::optimizer(recipe);
+    let mut critic = match recipe.objective.needs_values() {
+        true => Some(Apprentice::new(load(&device)?.model, recipe)),
+        false => None,
+    };
     if let Some(resumed) = resumed {
+        if let Some(critic) = &mut critic {
+            critic.resume(&resumed, recipe)?;
+        }
         policy.model = resumed.model(policy.model, &device)?;
         optimizer = resumed.optimizer;
     }
     session.note(&format!("{}; {}", selected.name, selected.reason));
-    let mut training = Reinforce { setting, policy, optimizer, said: Said::default() };
+    let mut training = Reinforce { setting, policy, optimizer, critic, said: Said::default() };
     if drive(&mut training, &mut session, recipe)? == Ended::Interrupted {
         drive::saved(session);
         return Ok(());
@@ -199,38 +214,37 @@ impl Reinforce<'_> {
     /// One step of learning.
     fn advance(&mut self, session: &mut Session) -> Result<()> {
         let start = Instant::now();
-        let Self { setting, policy, optimizer, said } = self;
+        let Self { setting, policy, optimizer, critic, said } = self;
         let recipe = &setting.plan.recipe;
         let (index, group) = (session.state.step, recipe.batch.num_generations);
         let reading = frozen(&working(&policy.model, recipe.optimizer.precision));
         let drawing = Policy { model: reading, ..policy.clone() };
         let rewarded = collect(setting, &drawing, index)?;
         let (reference, old) = log_probs(setting, &drawing, &rewarded)?;
+        let values = values(critic.as_ref(), &rewarded)?;
         let state = &mut session.state.objective;
         let now = recipe.objective.coefficients(state);
         let collected = Collected {
             reference: &reference,
             old: &old,
             greedy: &rewarded.greedy,
+            values: &values,
             ..Collected::new(&rewarded.rollout, &rewarded.totals, group)
         };
         let prepared = recipe.objective.prepare(&collected, state);
         let learning_rate = setting.schedule.learning_rate(index);
-        let at = AtStep { recipe, index, now, learning_rate };
-        let updated = update(&at, &prepared, (&mut policy.model, optimizer))?;
+        let at = AtStep { recipe, index, now, learning_rate, values: &values };
+        let learners = Learners { model: &mut policy.model, optimizer, critic: critic.as_mut() };
+        let updated = update(&at, &prepared, learners)?;
         recipe.objective.saw_entropy(updated.entropy, state);
         let tokens = rewarded.rollout.completions.iter().map(Vec::len).sum();
         session.state.tokens += tokens as u64;
         let (reward, mut others) = metrics::of_rewards(&setting.rewards, &rewarded, &prepared);
         let importance = prepared.importance.as_ref();
-        let seen = Seen {
-            kl_nats: prepared.kl_nats,
-            ratio_max: importance.map_or(1.0, |report| report.ratio_max),
-            truncated: value_of(&others, "completions/clipped_ratio"),
-            flat: prepared.frac_reward_zero_std,
-            groups: rewarded.items.len(),
-            ..seen_of(&updated)
-        };
+        let truncated = value_of(&others, "completions/clipped_ratio");
+        // A single completion is no group that could say something.
+        let groups = if group > 1 { rewarded.items.len() } else { 0 };
+        let seen = Seen { truncated, groups, ..seen_of(&updated, &prepared) };
         for text in said.of(&seen) {
             session.note(&format!("step {}: {text}", index + 1));
         }
@@ -281,12 +295,20 @@ fn log_probs(
     Ok((reference, old))
 }
 
+/// What a critic expected at each token of each completion; empty without one.
+fn values(critic: Option<&Apprentice>, rewarded: &Rewarded<'_>) -> Result<Vec<Vec<f32>>> {
+    critic.map_or(Ok(Vec::new()), |critic| critic.expectations(&pairs(&rewarded.rollout)))
+}
+
 fn value_of(values: &[(String, f64)], name: &str) -> f64 {
     values.iter().find(|(found, _)| found == name).map_or(0.0, |(_, value)| *value)
 }
 
-fn seen_of(updated: &Updated) -> Seen {
+fn seen_of(updated: &Updated, prepared: &Prepared) -> Seen {
     Seen {
+        kl_nats: prepared.kl_nats,
+        ratio_max: prepared.importance.as_ref().map_or(1.0, |report| report.ratio_max),
+        flat: prepared.frac_reward_zero_std,
         loss: updated.loss,
         grad_norm: updated.grad_norm,
         clip_ratio: updated.held.map_or(0.0, |held| held.low + held.high),
