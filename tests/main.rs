@@ -20,4 +20,5 @@ mod golden_value;
 mod learning;
 mod page_writes;
 mod shipped_policy;
+mod stored_weights;
 mod tuning;

@@ -101,11 +101,12 @@ pub fn pack(manifest: PolicyManifest, files: &PolicyFiles) -> Result<Vec<u8>, Bu
         turns: template.turns().clone(),
         ..manifest
     };
+    let weights = files.weights.bytes().map_err(PolicyError::from)?;
     let parts: [(&str, &[u8]); 4] = [
         (CONFIG, files.config.as_bytes()),
         (TOKENIZER, files.tokenizer.as_bytes()),
         (TOKENIZER_CONFIG, files.tokenizer_config.as_bytes()),
-        (WEIGHTS, &files.weights),
+        (WEIGHTS, &weights),
     ];
     Ok(pack_bundle(manifest, &parts.map(|(name, bytes)| (name, sha256(bytes), bytes))))
 }
@@ -118,7 +119,7 @@ pub fn unpack(bytes: &[u8]) -> Result<Unpacked, BundleError> {
     let container = Container::read(bytes)?;
     let files = PolicyFiles {
         config: text(container.part(CONFIG)?)?,
-        weights: sound(container.part(WEIGHTS)?)?.to_vec(),
+        weights: sound(container.part(WEIGHTS)?)?.to_vec().into(),
         tokenizer: text(container.part(TOKENIZER)?)?,
         tokenizer_config: text(container.part(TOKENIZER_CONFIG)?)?,
     };

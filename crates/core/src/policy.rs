@@ -2,15 +2,14 @@
 //!
 //! Leaves out: where the files lie; see `bundle` for all of them in one.
 
-use crate::bundle::sha256;
 #[cfg(feature = "train")]
-use crate::gguf::{Gguf, is_gguf};
-#[cfg(feature = "train")]
-use crate::model::hugging_face::as_safetensors;
+use crate::gguf::Gguf;
 use crate::model::hugging_face::{
-    CheckpointError, SpecialTokens, StoredAs, config_from_json, config_to_json, read_weights,
-    write_weights,
+    CheckpointError, SpecialTokens, StoredAs, Weights, config_from_json, config_to_json,
+    read_weights, write_weights,
 };
+#[cfg(feature = "train")]
+use crate::model::hugging_face::{Stored, as_safetensors};
 use crate::model::{Transformer, TransformerConfig};
 use crate::rollout::StopTokens;
 use crate::task::{Item, Prompt};
@@ -39,7 +38,7 @@ pub struct PolicyFiles {
     /// `config.json`
     pub config: String,
     /// `model.safetensors`, or a GGUF file as it is
-    pub weights: Vec<u8>,
+    pub weights: Weights,
     /// `tokenizer.json`
     pub tokenizer: String,
     /// `tokenizer_config.json`
@@ -77,12 +76,13 @@ impl PolicyFiles {
     /// # Errors
     /// If it is damaged, or its architecture or tokenizer is not known.
     #[cfg(feature = "train")]
-    pub fn from_gguf(bytes: Vec<u8>) -> Result<Self, PolicyError> {
-        let file = Gguf::read(&bytes).map_err(CheckpointError::from)?;
+    pub fn from_gguf(weights: impl Into<Weights>) -> Result<Self, PolicyError> {
+        let weights = weights.into();
+        let file = Gguf::open(Stored::from(&weights))?;
         let config = file.config_json().map_err(CheckpointError::from)?;
         let tokenizer = file.tokenizer_json().map_err(CheckpointError::from)?;
         let tokenizer_config = file.tokenizer_config().map_err(CheckpointError::from)?;
-        Ok(Self { config, weights: bytes, tokenizer, tokenizer_config })
+        Ok(Self { config, weights, tokenizer, tokenizer_config })
     }
 
     /// The same with safetensors in place of a GGUF file, as folders and bundles have them.
@@ -91,7 +91,11 @@ impl PolicyFiles {
     /// If the weights are damaged.
     #[cfg(feature = "train")]
     pub fn in_safetensors(self, stored_as: StoredAs) -> Result<Self, PolicyError> {
-        if is_gguf(&self.weights) { self.converted(stored_as) } else { Ok(self) }
+        if Gguf::is_one(Stored::from(&self.weights))? {
+            self.converted(stored_as)
+        } else {
+            Ok(self)
+        }
     }
 
     /// The same policy as Hugging Face keeps it, weights in this number type: what was a GGUF file, or
@@ -106,14 +110,17 @@ impl PolicyFiles {
         let special = SpecialTokens { pad: tokenizer.pad_id(), end: tokenizer.end_id() };
         Ok(Self {
             config: config_to_json(&config, special, stored_as)?,
-            weights: as_safetensors(&config, &self.weights, stored_as)?,
+            weights: as_safetensors(&config, Stored::from(&self.weights), stored_as)?.into(),
             ..self
         })
     }
 
     /// SHA-256 of the weights, in hexadecimal digits.
-    pub fn sha256(&self) -> String {
-        sha256(&self.weights)
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn sha256(&self) -> Result<String, CheckpointError> {
+        self.weights.sha256()
     }
 
     /// Puts the policy on a device.
@@ -156,7 +163,7 @@ impl Policy {
         let config = self.config();
         Ok(PolicyFiles {
             config: config_to_json(config, special, stored_as)?,
-            weights: write_weights(&self.model, stored_as).await?,
+            weights: write_weights(&self.model, stored_as).await?.into(),
             tokenizer: self.tokenizer.to_json(),
             tokenizer_config: self.template.to_tokenizer_config(config.context_length),
         })

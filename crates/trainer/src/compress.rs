@@ -106,7 +106,7 @@ fn packed(
     let loud = block_on(loudness(model, &seen)).map_err(anyhow::Error::msg)?;
     let config = config_from_json(&files.config)?;
     let weights = pack((&config, &files.weights), args.weights.packing(), Some(&loud))?;
-    Ok(PolicyFiles { weights, ..files })
+    Ok(PolicyFiles { weights: weights.into(), ..files })
 }
 
 fn bundled(policy: &Unpacked) -> Result<Vec<u8>> {

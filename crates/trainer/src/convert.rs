@@ -21,6 +21,6 @@ pub fn run(args: &ConvertArgs) -> Result<()> {
     let converted = files.converted(args.dtype);
     let files = converted.map_err(|error| usage(format!("{}: {error}", args.model.display())))?;
     write_folder(&args.output, |folder| policy::write(&files, folder))?;
-    output::result(&format!("model.safetensors  sha256 {}", files.sha256()));
+    output::result(&format!("model.safetensors  sha256 {}", files.sha256()?));
     Ok(())
 }

@@ -101,7 +101,7 @@ fn write_unpacked(files: PolicyFiles, folder: &Path) -> Result<()> {
     let is_packed = stored_as.starts_with("int");
     let files = if is_packed { files.converted(StoredAs::F32).map_err(usable)? } else { files };
     write_folder(folder, |folder| policy::write(&files, folder))?;
-    output::result(&format!("model.safetensors  sha256 {}", files.sha256()));
+    output::result(&format!("model.safetensors  sha256 {}", files.sha256()?));
     Ok(())
 }
 

@@ -1,9 +1,13 @@
 //! Policies on the disk: a Hugging Face folder, a bundle or a GGUF file.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kudos_core::bundle::{self, BundleError, Unpacked};
 use kudos_core::gguf::is_gguf;
+use kudos_core::model::hugging_face::{Pieces, Weights};
 pub use kudos_core::policy::{Example, Policy, PolicyError, PolicyFiles};
 use thiserror::Error;
 
@@ -50,21 +54,20 @@ pub enum ReadPolicyError {
 /// If a file is missing, not text where it must be, or no sound bundle or GGUF file.
 pub fn read(path: &Path) -> Result<PolicyFiles, ReadPolicyError> {
     if path.is_file() {
-        let bytes = read_bytes(path)?;
-        if is_gguf(&bytes) {
+        let weights = open(path)?;
+        if begins_as_gguf(path)? {
             let gguf = |source| ReadPolicyError::Gguf { path: path.to_owned(), source };
-            return PolicyFiles::from_gguf(bytes).map_err(gguf);
+            return PolicyFiles::from_gguf(weights).map_err(gguf);
         }
-        return Ok(unpack(path, &bytes)?.files);
+        return Ok(read_bundle(path)?.files);
     }
-    let bytes = |name: &str| read_bytes(&path.join(name));
     let text = |name: &str| {
         let path = path.join(name);
         std::fs::read_to_string(&path).map_err(|source| at(&path, source))
     };
     Ok(PolicyFiles {
         config: text("config.json")?,
-        weights: bytes("model.safetensors")?,
+        weights: open(&path.join("model.safetensors"))?,
         tokenizer: text("tokenizer.json")?,
         tokenizer_config: text("tokenizer_config.json")?,
     })
@@ -76,6 +79,29 @@ pub fn read(path: &Path) -> Result<PolicyFiles, ReadPolicyError> {
 /// If it cannot be read or is no sound bundle.
 pub fn read_bundle(path: &Path) -> Result<Unpacked, ReadPolicyError> {
     unpack(path, &read_bytes(path)?)
+}
+
+/// The weights in a file, which stay there until they are asked for.
+fn open(path: &Path) -> Result<Weights, ReadPolicyError> {
+    let failed = |source| at(path, source);
+    let mut file = File::open(path).map_err(failed)?;
+    let size = file.seek(SeekFrom::End(0)).map_err(failed)?;
+    let size = usize::try_from(size).map_err(|error| failed(std::io::Error::other(error)))?;
+    let (file, label) = (Mutex::new(file), path.display().to_string());
+    let fetch = move |at: usize, length: usize| {
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = vec![0; length];
+        let read = file.seek(SeekFrom::Start(at as u64)).and_then(|_| file.read_exact(&mut bytes));
+        read.map(|()| bytes).map_err(|error| format!("{label}: {error}"))
+    };
+    Ok(Weights::Pieces(Pieces { size, fetch: Arc::new(fetch) }))
+}
+
+fn begins_as_gguf(path: &Path) -> Result<bool, ReadPolicyError> {
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(4).read_to_end(&mut head));
+    read.map_err(|source| at(path, source))?;
+    Ok(is_gguf(&head))
 }
 
 /// The bytes of a file.
@@ -118,7 +144,8 @@ pub fn embedded_bundle() -> Unpacked {
 /// What the system says.
 pub fn write(files: &PolicyFiles, folder: &Path) -> Result<(), FillError> {
     std::fs::write(folder.join("config.json"), &files.config)?;
-    std::fs::write(folder.join("model.safetensors"), &files.weights)?;
+    let weights = files.weights.bytes().map_err(std::io::Error::other)?;
+    std::fs::write(folder.join("model.safetensors"), weights)?;
     std::fs::write(folder.join("tokenizer.json"), &files.tokenizer)?;
     Ok(std::fs::write(folder.join("tokenizer_config.json"), &files.tokenizer_config)?)
 }

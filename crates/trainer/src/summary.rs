@@ -97,7 +97,7 @@ pub fn write(session: Session, finished: &Finished<'_>) -> Result<()> {
         tokens: state.tokens,
         seed: recipe.seed,
         device: (*device).to_owned(),
-        model_sha256: files.sha256(),
+        model_sha256: files.sha256()?,
     };
     let json = serde_json::to_string_pretty(&result)? + "\n";
     write_file(&folder.join("result.json"), json.as_bytes())?;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::calibration::Loudness;
 use crate::model::TransformerConfig;
 use crate::model::hugging_face::packed::{BLOCK, MINIMUM, SCALE};
-use crate::model::hugging_face::{CheckpointError, each_stored};
+use crate::model::hugging_face::{CheckpointError, Stored, each_stored};
 
 /// Shares of a block's range that are tried in 4 bits.
 const RANGES: [f32; 8] = [1.0, 0.96, 0.92, 0.88, 0.84, 0.8, 0.75, 0.7];
@@ -30,7 +30,7 @@ pub enum Packing {
 }
 
 /// A tensor as it goes into the file.
-struct Stored {
+struct Written {
     name: String,
     dtype: Dtype,
     shape: Vec<usize>,
@@ -41,13 +41,13 @@ struct Stored {
 ///
 /// # Errors
 /// If they are damaged, or do not belong to `config`.
-pub fn pack(
-    (config, weights): (&TransformerConfig, &[u8]),
+pub fn pack<'a>(
+    (config, weights): (&TransformerConfig, impl Into<Stored<'a>>),
     packing: Packing,
     loudness: Option<&Loudness>,
 ) -> Result<Vec<u8>, CheckpointError> {
     let mut stored = Vec::new();
-    each_stored(config, weights, |tensor| {
+    each_stored(config, weights.into(), |tensor| {
         let loud = loudness.and_then(|loudness| loudness.of(&tensor.parts[0]));
         let loud = loud.filter(|_| tensor.transposed);
         stored.extend(matrix(tensor.name, (tensor.shape, &tensor.values), packing, loud));
@@ -67,24 +67,24 @@ fn matrix(
     (shape, values): (Vec<usize>, &[f32]),
     packing: Packing,
     loud: Option<&[f32]>,
-) -> Vec<Stored> {
+) -> Vec<Written> {
     let width = shape[shape.len() - 1];
     if shape.len() < 2 {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        return vec![Stored { name, dtype: Dtype::F32, shape, bytes }];
+        return vec![Written { name, dtype: Dtype::F32, shape, bytes }];
     }
     let loud = loud.map_or_else(|| vec![1.0; width], <[f32]>::to_vec);
     let blocks = values.chunks_exact(BLOCK).zip(loud.chunks_exact(BLOCK).cycle());
     let beside = |part: &str, numbers: &[f32]| {
         let mut shape = shape.clone();
         *shape.last_mut().expect("a matrix has columns") /= BLOCK;
-        Stored { name: format!("{name}{part}"), dtype: Dtype::F16, shape, bytes: halves(numbers) }
+        Written { name: format!("{name}{part}"), dtype: Dtype::F16, shape, bytes: halves(numbers) }
     };
     match packing {
         _ if !width.is_multiple_of(BLOCK) => {
-            vec![Stored { name, dtype: Dtype::F16, shape, bytes: halves(values) }]
+            vec![Written { name, dtype: Dtype::F16, shape, bytes: halves(values) }]
         }
-        Packing::F16 => vec![Stored { name, dtype: Dtype::F16, shape, bytes: halves(values) }],
+        Packing::F16 => vec![Written { name, dtype: Dtype::F16, shape, bytes: halves(values) }],
         Packing::Int8 => {
             let (mut scales, mut bytes) = (Vec::new(), Vec::new());
             for (block, _) in blocks {
@@ -95,7 +95,7 @@ fn matrix(
                 );
             }
             let scales = beside(SCALE, &scales);
-            vec![Stored { name, dtype: Dtype::I8, shape, bytes }, scales]
+            vec![Written { name, dtype: Dtype::I8, shape, bytes }, scales]
         }
         Packing::Int4 => {
             let (mut scales, mut minima, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
@@ -110,7 +110,7 @@ fn matrix(
             let mut shape = shape;
             *shape.last_mut().expect("a matrix has columns") /= 2;
             let [scales, minima] = parts;
-            vec![Stored { name, dtype: Dtype::U8, shape, bytes }, scales, minima]
+            vec![Written { name, dtype: Dtype::U8, shape, bytes }, scales, minima]
         }
     }
 }

@@ -4,19 +4,24 @@ use std::collections::BTreeMap;
 
 use super::blocks::Kind;
 use super::{GgufError, damaged};
+use crate::model::hugging_face::{CheckpointError, Stored};
 
 /// How a file begins.
 pub(super) const MAGIC: &[u8] = b"GGUF";
 /// The most dimensions of a tensor.
 const MOST_DIMENSIONS: u32 = 4;
+/// What is read of a file at first.
+const FIRST: usize = 1 << 22;
 
 /// A file taken apart; tensors stay where they are until they are asked for.
 #[derive(Debug)]
 pub(crate) struct Gguf<'a> {
     keys: BTreeMap<String, Value>,
-    tensors: BTreeMap<String, Stored>,
-    /// Where tensors lie.
-    data: &'a [u8],
+    tensors: BTreeMap<String, Place>,
+    /// The file.
+    stored: Stored<'a>,
+    /// Where its tensors begin.
+    start: usize,
 }
 
 /// The value of a key.
@@ -31,7 +36,7 @@ pub(super) enum Value {
 
 /// Where a tensor lies and how.
 #[derive(Debug)]
-struct Stored {
+struct Place {
     /// The slowest dimension first, as everywhere else here.
     shape: Vec<usize>,
     kind: u32,
@@ -48,12 +53,33 @@ pub struct Numbers {
 }
 
 impl<'a> Gguf<'a> {
-    /// Takes a file apart.
+    /// Whether it is such a file.
     ///
     /// # Errors
-    /// If it is damaged or of another version.
-    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, GgufError> {
-        let mut cursor = Cursor { bytes, at: 0 };
+    /// If it cannot be read.
+    pub(crate) fn is_one(stored: Stored<'a>) -> Result<bool, CheckpointError> {
+        Ok(stored.piece(0, MAGIC.len().min(stored.size()))?.as_ref() == MAGIC)
+    }
+
+    /// Takes a file apart. What stands before the tensors may be long, so ever more is fetched until it is all there.
+    ///
+    /// # Errors
+    /// If it is damaged or of another version, or cannot be read.
+    pub(crate) fn open(stored: Stored<'a>) -> Result<Self, CheckpointError> {
+        let mut length = FIRST.min(stored.size());
+        loop {
+            match Self::read(&stored.piece(0, length)?, stored) {
+                Err(GgufError::Damaged(_)) if length < stored.size() => {
+                    length = (4 * length).min(stored.size());
+                }
+                read => return Ok(read?),
+            }
+        }
+    }
+
+    /// Takes the head of a file apart.
+    fn read(head: &[u8], stored: Stored<'a>) -> Result<Self, GgufError> {
+        let mut cursor = Cursor { bytes: head, at: 0 };
         if cursor.take(4)? != MAGIC {
             return Err(damaged("it does not begin as one"));
         }
@@ -82,9 +108,9 @@ impl<'a> Gguf<'a> {
         };
         let alignment = alignment.ok_or_else(|| damaged("general.alignment"))?;
         let start = cursor.at.checked_next_multiple_of(alignment);
-        let data = start.and_then(|start| bytes.get(start..));
-        let data = data.ok_or_else(|| damaged("it ends before its tensors"))?;
-        Ok(Self { keys, tensors, data })
+        let start = start.filter(|start| *start <= stored.size());
+        let start = start.ok_or_else(|| damaged("it ends before its tensors"))?;
+        Ok(Self { keys, tensors, stored, start })
     }
 
     /// The value of a key.
@@ -101,16 +127,18 @@ impl<'a> Gguf<'a> {
     ///
     /// # Errors
     /// If it is damaged or of a kind that is not known.
-    pub(super) fn tensor(&self, name: &str) -> Result<Option<Numbers>, GgufError> {
-        let Some(Stored { shape, kind, offset }) = self.tensors.get(name) else { return Ok(None) };
+    pub(super) fn tensor(&self, name: &str) -> Result<Option<Numbers>, CheckpointError> {
+        let Some(Place { shape, kind, offset }) = self.tensors.get(name) else { return Ok(None) };
         let known = Kind::of(*kind);
         let kind = known.ok_or_else(|| GgufError::Kind { name: name.to_owned(), kind: *kind })?;
         let ends_early = || damaged(format!("`{name}` ends early"));
         let size = kind.size(shape).ok_or_else(|| damaged(format!("the sizes of `{name}`")))?;
-        let start = usize::try_from(*offset).map_err(|_| ends_early())?;
-        let end = start.checked_add(size).ok_or_else(ends_early)?;
-        let bytes = self.data.get(start..end).ok_or_else(ends_early)?;
-        Ok(Some(Numbers { shape: shape.clone(), values: kind.values(bytes) }))
+        let at = usize::try_from(*offset).ok().and_then(|at| at.checked_add(self.start));
+        let at = at.ok_or_else(ends_early)?;
+        let end = at.checked_add(size).filter(|end| *end <= self.stored.size());
+        end.ok_or_else(ends_early)?;
+        let bytes = self.stored.piece(at, size)?;
+        Ok(Some(Numbers { shape: shape.clone(), values: kind.values(&bytes) }))
     }
 }
 
@@ -179,7 +207,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    fn tensor(&mut self) -> Result<(String, Stored), GgufError> {
+    fn tensor(&mut self) -> Result<(String, Place), GgufError> {
         let name = self.text()?;
         let dimensions = self.u32()?;
         if dimensions == 0 || dimensions > MOST_DIMENSIONS {
@@ -191,7 +219,7 @@ impl<'a> Cursor<'a> {
             shape.push(size.ok_or_else(|| damaged(format!("the sizes of `{name}`")))?);
         }
         shape.reverse();
-        Ok((name, Stored { shape, kind: self.u32()?, offset: self.u64()? }))
+        Ok((name, Place { shape, kind: self.u32()?, offset: self.u64()? }))
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::container::{Gguf, Numbers, Value};
 use super::{GgufError, damaged};
+use crate::model::hugging_face::CheckpointError;
 
 /// The families that are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +111,7 @@ impl Gguf<'_> {
     ///
     /// # Errors
     /// If it is damaged or of a kind that is not known.
-    pub(crate) fn named(&self, name: &str) -> Result<Option<Numbers>, GgufError> {
+    pub(crate) fn named(&self, name: &str) -> Result<Option<Numbers>, CheckpointError> {
         let family = self.family()?;
         let Some(theirs) = self.stored_name(name)? else { return Ok(None) };
         let Some(numbers) = self.tensor(&theirs)? else { return Ok(None) };
@@ -122,7 +123,7 @@ impl Gguf<'_> {
                 let key = if theirs.contains(".attn_q.") { "head_count" } else { "head_count_kv" };
                 let heads = self.size(&format!("llama.attention.{key}"));
                 let heads = heads.or_else(|_| self.size("llama.attention.head_count"))?;
-                numbers.halves_apart(heads).map(Some)
+                Ok(Some(numbers.halves_apart(heads)?))
             }
             Family::Llama | Family::Qwen2 | Family::Gpt2 => Ok(Some(numbers)),
         }

@@ -15,6 +15,8 @@ pub(crate) use container::Gguf;
 pub use container::Numbers;
 use thiserror::Error;
 
+use crate::model::hugging_face::CheckpointError;
+
 /// Whether bytes begin as such a file does.
 pub fn is_gguf(bytes: &[u8]) -> bool {
     bytes.starts_with(container::MAGIC)
@@ -24,8 +26,8 @@ pub fn is_gguf(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// If the file is damaged, or the tensor of a kind that is not known.
-pub fn tensor(bytes: &[u8], name: &str) -> Result<Option<Numbers>, GgufError> {
-    Gguf::read(bytes)?.tensor(name)
+pub fn tensor(bytes: &[u8], name: &str) -> Result<Option<Numbers>, CheckpointError> {
+    Gguf::open(bytes.into())?.tensor(name)
 }
 
 /// Why a GGUF file cannot be used.

@@ -61,7 +61,7 @@ pub(super) fn write(
         tokens: state.tokens,
         seed: recipe.seed,
         device: device.to_owned(),
-        model_sha256: files.sha256(),
+        model_sha256: files.sha256()?,
     };
     let json = serde_json::to_string_pretty(&result)? + "\n";
     write_file(&folder.join("result.json"), json.as_bytes())?;

@@ -68,7 +68,7 @@ pub fn read_encoder(
     bytes: &[u8],
     device: &Device,
 ) -> Result<Encoder, CheckpointError> {
-    read_module(Encoder::zeroed(config, device), bert_entries(config.n_layers), bytes)
+    read_module(Encoder::zeroed(config, device), bert_entries(config.n_layers), bytes.into())
 }
 
 /// Writes an encoder as safetensors bytes.

@@ -11,6 +11,7 @@ mod config;
 mod critic;
 pub(crate) mod packed;
 mod source;
+mod stored;
 mod tables;
 mod weights;
 
@@ -22,6 +23,9 @@ pub use critic::{read_critic, write_critic};
 pub use config::{SpecialTokens, config_from_json, config_to_json};
 #[cfg(feature = "train")]
 pub(crate) use source::numbers;
+#[cfg(feature = "train")]
+pub use stored::{Fetch, Pieces};
+pub use stored::{Stored, Weights};
 #[cfg(feature = "train")]
 pub use weights::as_safetensors;
 #[cfg(feature = "train")]
@@ -92,6 +96,10 @@ pub enum CheckpointError {
     #[cfg(feature = "train")]
     #[error("{0}")]
     Gguf(#[from] crate::gguf::GgufError),
+    /// The weights lie elsewhere and cannot be had.
+    #[cfg(feature = "train")]
+    #[error("the weights cannot be read: {0}")]
+    Fetch(String),
     /// The device did not return the weights.
     #[error("the device did not return the weights: {0}")]
     Device(String),

@@ -8,7 +8,7 @@
 //! Written by `compress`. Source: the formats Q8_0 and Q4_1 of ggml, with parts apart.
 
 use burn::tensor::f16;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, TensorView};
 
 use super::CheckpointError;
 use super::source::{HostTensor, numbers};
@@ -20,11 +20,11 @@ pub(crate) const SCALE: &str = ".scale";
 /// What is added to a matrix' name for its minima.
 pub(crate) const MINIMUM: &str = ".minimum";
 
-/// A stored tensor in f32, packed or not.
+/// A stored tensor in f32, packed or not; `bytes_of` are those of another tensor.
 pub(super) fn tensor(
-    file: &SafeTensors<'_>,
     name: &str,
     view: &TensorView<'_>,
+    bytes_of: impl Fn(String) -> Result<Vec<u8>, CheckpointError>,
 ) -> Result<HostTensor, CheckpointError> {
     let mut shape = view.shape().to_vec();
     let per_byte = if view.dtype() == Dtype::I8 {
@@ -40,27 +40,25 @@ pub(super) fn tensor(
     let count = view.data().len() * per_byte;
     let beside = |part: &str| {
         let name = format!("{name}{part}");
-        let missing = CheckpointError::Missing(name.clone());
-        let numbers = halves(file.tensor(&name).map_err(|_| missing)?.data());
+        let numbers = halves(&bytes_of(name.clone())?);
         // Rows are whole blocks, or blocks would reach over their ends.
         let fits = numbers.len() * BLOCK == count && shape.last().is_some_and(|w| w % BLOCK == 0);
         fits.then_some(numbers).ok_or(CheckpointError::Packed(name))
     };
     let scales = beside(SCALE)?;
     let blocks = view.data().chunks_exact(BLOCK / per_byte).zip(&scales);
-    let values = if per_byte == 1 {
-        let block = |(bytes, scale): (&'_ [u8], &f32)| {
-            bytes.iter().map(|byte| f32::from(*byte as i8) * scale).collect::<Vec<f32>>()
-        };
-        blocks.flat_map(block).collect()
+    // Not by `collect`, which would not know the length and grow to up to twice of it.
+    let mut values = Vec::with_capacity(count);
+    if per_byte == 1 {
+        for (bytes, scale) in blocks {
+            values.extend(bytes.iter().map(|byte| f32::from(*byte as i8) * scale));
+        }
     } else {
-        let minima = beside(MINIMUM)?;
-        let block = |((bytes, scale), minimum): ((&'_ [u8], &f32), &f32)| {
+        for ((bytes, scale), minimum) in blocks.zip(&beside(MINIMUM)?) {
             let halves = bytes.iter().flat_map(|byte| [byte & 15, byte >> 4]);
-            halves.map(|q| f32::from(q) * scale + minimum).collect::<Vec<f32>>()
-        };
-        blocks.zip(&minima).flat_map(block).collect()
-    };
+            values.extend(halves.map(|q| f32::from(q) * scale + minimum));
+        }
+    }
     Ok(HostTensor { shape, values })
 }
 

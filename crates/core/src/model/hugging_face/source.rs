@@ -1,19 +1,32 @@
-//! Where tensors are read from: safetensors bytes, or a GGUF file.
+//! Where tensors are read from: safetensors, or a GGUF file.
 
 use std::collections::BTreeSet;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView};
 
+use super::stored::Stored;
 use super::tables::{Entry, implied};
 use super::{CheckpointError, packed};
 #[cfg(feature = "train")]
-use crate::gguf::{Gguf, Numbers, is_gguf};
+use crate::gguf::{Gguf, Numbers};
+
+/// Bytes of the number that a file begins with: the length of its head.
+const LENGTH: usize = 8;
 
 /// Stored tensors by name.
 pub(super) enum Source<'a> {
-    Safetensors(SafeTensors<'a>),
+    Safetensors(Container<'a>),
     #[cfg(feature = "train")]
     Gguf(Gguf<'a>),
+}
+
+/// A safetensors file.
+pub(super) struct Container<'a> {
+    stored: Stored<'a>,
+    /// What it says of its tensors.
+    head: Metadata,
+    /// Where they begin.
+    start: usize,
 }
 
 /// A parameter's values on the host.
@@ -28,13 +41,12 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     /// If the bytes are damaged.
-    pub(super) fn open(bytes: &'a [u8]) -> Result<Self, CheckpointError> {
+    pub(super) fn open(stored: Stored<'a>) -> Result<Self, CheckpointError> {
         #[cfg(feature = "train")]
-        if is_gguf(bytes) {
-            return Ok(Self::Gguf(Gguf::read(bytes)?));
+        if Gguf::is_one(stored)? {
+            return Ok(Self::Gguf(Gguf::open(stored)?));
         }
-        let file = SafeTensors::deserialize(bytes);
-        file.map(Self::Safetensors).map_err(|error| CheckpointError::Container(error.to_string()))
+        Container::open(stored).map(Self::Safetensors)
     }
 
     /// A tensor in f32, as the family's own files have it; zeros of this shape where a family has none.
@@ -59,8 +71,8 @@ impl<'a> Source<'a> {
     fn stored(&self, entry: &Entry) -> Result<Option<HostTensor>, CheckpointError> {
         match self {
             Self::Safetensors(file) => {
-                let view = entry.names().iter().find_map(|name| file.tensor(name).ok());
-                view.map(|view| packed::tensor(file, &entry.name, &view)).transpose()
+                let name = entry.names().into_iter().find(|name| file.head.info(name).is_some());
+                name.map(|name| file.tensor(&name, &entry.name)).transpose()
             }
             #[cfg(feature = "train")]
             Self::Gguf(file) => {
@@ -79,10 +91,9 @@ impl<'a> Source<'a> {
         let foreign = match self {
             Self::Safetensors(file) => {
                 let known: BTreeSet<String> = entries.iter().flat_map(Entry::names).collect();
-                let names = file.names();
                 let is_known = |name: &str| known.contains(packed::beside(name).unwrap_or(name));
-                let foreign = names.into_iter().find(|name| !is_known(name) && !implied(name));
-                foreign.map(str::to_owned)
+                let mut names = file.head.offset_keys().into_iter();
+                names.find(|name| !is_known(name) && !implied(name))
             }
             #[cfg(feature = "train")]
             Self::Gguf(file) => {
@@ -95,6 +106,62 @@ impl<'a> Source<'a> {
         };
         foreign.map_or(Ok(()), |name| Err(CheckpointError::Foreign(name)))
     }
+}
+
+impl<'a> Container<'a> {
+    /// Reads what the file says of its tensors.
+    ///
+    /// # Errors
+    /// If it is damaged.
+    pub(super) fn open(stored: Stored<'a>) -> Result<Self, CheckpointError> {
+        let damaged =
+            |error: safetensors::SafeTensorError| CheckpointError::Container(error.to_string());
+        let (length, head) = match stored {
+            Stored::Bytes(bytes) => SafeTensors::read_metadata(bytes).map_err(damaged)?,
+            #[cfg(feature = "train")]
+            Stored::Pieces(_) => head(stored)?,
+        };
+        Ok(Self { stored, head, start: LENGTH + length })
+    }
+
+    /// What it says of its tensors.
+    pub(super) fn head(&self) -> &Metadata {
+        &self.head
+    }
+
+    /// A tensor in f32, errors under another name.
+    fn tensor(&self, name: &str, shown: &str) -> Result<HostTensor, CheckpointError> {
+        let missing = || CheckpointError::Missing(name.to_owned());
+        let info = self.head.info(name).ok_or_else(missing)?;
+        let bytes = self.bytes(name)?;
+        let view = TensorView::new(info.dtype, info.shape.clone(), &bytes);
+        let view = view.map_err(|error| CheckpointError::Container(error.to_string()))?;
+        packed::tensor(shown, &view, |name| Ok(self.bytes(&name)?.into_owned()))
+    }
+
+    fn bytes(&self, name: &str) -> Result<std::borrow::Cow<'a, [u8]>, CheckpointError> {
+        let info = self.head.info(name);
+        let info = info.ok_or_else(|| CheckpointError::Missing(name.to_owned()))?;
+        let (begin, end) = info.data_offsets;
+        self.stored.piece(self.start + begin, end - begin)
+    }
+}
+
+/// The length of the head of a file whose rest lies elsewhere, and the head.
+#[cfg(feature = "train")]
+fn head(stored: Stored<'_>) -> Result<(usize, Metadata), CheckpointError> {
+    let damaged = |what: &str| CheckpointError::Container(what.to_owned());
+    let length: [u8; LENGTH] =
+        stored.piece(0, LENGTH)?.as_ref().try_into().expect("as many were asked for");
+    let length = usize::try_from(u64::from_le_bytes(length));
+    let length = length.ok().filter(|length| *length < stored.size());
+    let length = length.ok_or_else(|| damaged("its head is longer than the file"))?;
+    let head: Metadata = serde_json::from_slice(&stored.piece(LENGTH, length)?)
+        .map_err(|error| damaged(&error.to_string()))?;
+    if LENGTH + length + head.data_len() != stored.size() {
+        return Err(damaged("its tensors are not as long as the file"));
+    }
+    Ok((length, head))
 }
 
 /// The values of a stored tensor, whatever its number type.

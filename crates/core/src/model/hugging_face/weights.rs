@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::source::{HostTensor, Source};
+use super::source::{Container, HostTensor, Source};
+use super::stored::Stored;
 use super::tables::{Entry, entries};
 use super::{CheckpointError, packed};
 use crate::model::parameters::Path;
@@ -52,7 +53,10 @@ pub(super) async fn write_module(
     let stored: Vec<(String, Vec<usize>, Vec<u8>)> = entries
         .into_iter()
         .map(|entry| {
-            let joined = join(entry.parts.iter().map(|part| &host[part]).collect());
+            let taken = entry.parts.iter().map(|part| host.remove(part));
+            let parts: Vec<HostTensor> =
+                taken.map(|part| part.expect("the table names every parameter once")).collect();
+            let joined = join(parts.iter().collect());
             let tensor = if entry.transposed { transpose(&joined) } else { joined };
             let bytes = stored_as.bytes(&tensor.values);
             (entry.name, tensor.shape, bytes)
@@ -103,26 +107,26 @@ impl StoredAs {
     }
 }
 
-/// Reads a model from safetensors bytes.
+/// Reads a model from safetensors or a GGUF file.
 ///
 /// # Errors
 /// If the bytes are damaged, or tensors are missing, foreign, of another shape or number type.
-pub fn read_weights(
+pub fn read_weights<'a>(
     config: &TransformerConfig,
-    bytes: &[u8],
+    stored: impl Into<Stored<'a>>,
     device: &Device,
 ) -> Result<Transformer, CheckpointError> {
-    read_module(Transformer::zeroed(config, device), entries(config), bytes)
+    read_module(Transformer::zeroed(config, device), entries(config), stored.into())
 }
 
 /// [`read_weights`] into any module that a table describes. One stored tensor at a time is in memory
-/// beside the file and the model.
+/// beside the model and what of the file is.
 pub(super) fn read_module<M: Module>(
     model: M,
     entries: Vec<Entry>,
-    bytes: &[u8],
+    stored: Stored<'_>,
 ) -> Result<M, CheckpointError> {
-    let source = Source::open(bytes)?;
+    let source = Source::open(stored)?;
     let mut shapes = Shapes { path: Path::default(), shapes: BTreeMap::new() };
     model.visit(&mut shapes);
     source.only(&entries)?;
@@ -139,14 +143,14 @@ pub(super) fn read_module<M: Module>(
 #[cfg(feature = "train")]
 pub fn as_safetensors(
     config: &TransformerConfig,
-    bytes: &[u8],
+    stored: Stored<'_>,
     stored_as: StoredAs,
 ) -> Result<Vec<u8>, CheckpointError> {
-    let mut stored = Vec::new();
-    each_stored(config, bytes, |tensor| {
-        stored.push((tensor.name, tensor.shape, stored_as.bytes(&tensor.values)));
+    let mut converted = Vec::new();
+    each_stored(config, stored, |tensor| {
+        converted.push((tensor.name, tensor.shape, stored_as.bytes(&tensor.values)));
     })?;
-    container(stored, stored_as)
+    container(converted, stored_as)
 }
 
 /// A stored tensor of a policy in f32, in the file's orientation.
@@ -169,10 +173,10 @@ pub(crate) struct StoredTensor {
 #[cfg(feature = "train")]
 pub(crate) fn each_stored(
     config: &TransformerConfig,
-    bytes: &[u8],
+    stored: Stored<'_>,
     mut see: impl FnMut(StoredTensor),
 ) -> Result<(), CheckpointError> {
-    let (source, entries) = (Source::open(bytes)?, entries(config));
+    let (source, entries) = (Source::open(stored)?, entries(config));
     source.only(&entries)?;
     for entry in entries {
         let HostTensor { shape, values } = source.tensor(&entry, &[config.d_model])?;
@@ -182,21 +186,20 @@ pub(crate) fn each_stored(
     Ok(())
 }
 
-/// Number of stored values in safetensors bytes, and their number type as safetensors names it.
+/// Number of stored values in safetensors, and their number type as safetensors names it.
 ///
 /// # Errors
-/// If the bytes are damaged.
-pub fn stored_numbers(bytes: &[u8]) -> Result<(u64, String), CheckpointError> {
-    let file = SafeTensors::deserialize(bytes)
-        .map_err(|error| CheckpointError::Container(error.to_string()))?;
-    let tensors = file.tensors();
+/// If they are damaged.
+pub fn stored_numbers<'a>(stored: impl Into<Stored<'a>>) -> Result<(u64, String), CheckpointError> {
+    let file = Container::open(stored.into())?;
+    let tensors = file.head().tensors();
     let own = tensors.iter().filter(|(name, _)| packed::beside(name).is_none());
-    let values = own.map(|(_, view)| {
-        let stored = view.shape().iter().product::<usize>() as u64;
-        if view.dtype() == Dtype::U8 { 2 * stored } else { stored }
+    let values = own.map(|(_, info)| {
+        let stored = info.shape.iter().product::<usize>() as u64;
+        if info.dtype == Dtype::U8 { 2 * stored } else { stored }
     });
-    let has = |dtype| tensors.iter().any(|(_, view)| view.dtype() == dtype);
-    let first = tensors.first().map(|(_, view)| format!("{:?}", view.dtype()));
+    let has = |dtype| tensors.values().any(|info| info.dtype == dtype);
+    let first = file.head().offset_keys().first().map(|name| format!("{:?}", tensors[name].dtype));
     let stored_as = match () {
         () if has(Dtype::U8) => "int4".to_owned(),
         () if has(Dtype::I8) => "int8".to_owned(),
@@ -262,10 +265,10 @@ fn join(parts: Vec<&HostTensor>) -> HostTensor {
 
 fn transpose(matrix: &HostTensor) -> HostTensor {
     let (rows, columns) = (matrix.shape[0], matrix.shape[1]);
-    let values = (0..columns)
-        .flat_map(|column| (0..rows).map(move |row| (row, column)))
-        .map(|(row, column)| matrix.values[row * columns + column])
-        .collect();
+    let mut values = Vec::with_capacity(rows * columns);
+    for column in 0..columns {
+        values.extend((0..rows).map(|row| matrix.values[row * columns + column]));
+    }
     HostTensor { shape: vec![columns, rows], values }
 }
 
