@@ -17,6 +17,7 @@ use pollster::block_on;
 use crate::batches::{Purpose, coins};
 use crate::policy::{self, Policy, PolicyFiles};
 use crate::recipe::{Recipe, Stage};
+use crate::session::frozen;
 use crate::store::{FillError, read_text, write_folder};
 use crate::usage::usage;
 
@@ -55,6 +56,17 @@ pub fn check(recipe: &Recipe) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// A policy as it is, for reading, and as the recipe tunes it, on a device that trains. Both hold the same
+/// weights until they learn.
+///
+/// # Errors
+/// Usage errors: a file is damaged, or the learned positions leave none for tokens.
+pub fn start(files: &PolicyFiles, recipe: &Recipe, device: &Device) -> Result<(Policy, Policy)> {
+    let loaded = files.load(device).map_err(|error| usage(error.to_string()))?;
+    let before = Policy { model: frozen(&loaded.model), ..loaded.clone() };
+    Ok((before, begin(loaded, recipe)?))
 }
 
 /// The policy as the recipe tunes it.

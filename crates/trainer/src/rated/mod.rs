@@ -59,8 +59,7 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     let recipe = &plan.recipe;
     let device = training_device(&selected.device, recipe.optimizer.activations);
     let files = policy_files(recipe.model.as_deref())?;
-    let load = |device| files.load(device).map_err(|error| usage(error.to_string()));
-    let (before, policy) = (load(&selected.device)?, tuned::begin(load(&device)?, recipe)?);
+    let (before, policy) = tuned::start(&files, recipe, &device)?;
     let mut out = LeftOut::default();
     let method = method(recipe, &before, &mut out)?;
     if method.count() == 0 {

@@ -95,15 +95,14 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     let recipe = &plan.recipe;
     let device = training_device(&selected.device, recipe.optimizer.activations);
     let files = policy_files(recipe.model.as_deref())?;
-    let load = |device| files.load(device).map_err(|error| usage(error.to_string()));
-    let (before, mut policy) = (load(&selected.device)?, tuned::begin(load(&device)?, recipe)?);
+    let (before, mut policy) = tuned::start(&files, recipe, &device)?;
     let task = source(recipe)?;
     let setting = Setting::new(plan, &before, &task)?;
     let held_out = held_out(recipe, &before, &task)?;
     let (mut session, resumed) = Session::open(plan, &selected.device)?;
     let mut optimizer = tuned::optimizer(recipe);
     let mut critic = match recipe.objective.needs_values() {
-        true => Some(Apprentice::new(load(&device)?.model, recipe)),
+        true => Some(Apprentice::new(files.load(&device)?.model, recipe)),
         false => None,
     };
     if let Some(resumed) = resumed {
@@ -222,6 +221,8 @@ impl Reinforce<'_> {
         let rewarded = collect(setting, &drawing, index)?;
         let (reference, old) = log_probs(setting, &drawing, &rewarded)?;
         let values = values(critic.as_ref(), &rewarded)?;
+        // Weights with small parameters in them are a copy, in whose place gradients come.
+        drop(drawing);
         let state = &mut session.state.objective;
         let now = recipe.objective.coefficients(state);
         let collected = Collected {
