@@ -17,6 +17,7 @@ mod golden_preference;
 mod golden_qwen2;
 mod golden_tuning;
 mod golden_value;
+mod golden_vision;
 mod learning;
 mod page_writes;
 mod shipped_policy;

@@ -10,6 +10,8 @@ use crate::model::hugging_face::{
 };
 #[cfg(feature = "train")]
 use crate::model::hugging_face::{Stored, as_safetensors};
+#[cfg(feature = "train")]
+use crate::model::vision::patches;
 use crate::model::{Transformer, TransformerConfig};
 use crate::rollout::StopTokens;
 use crate::task::{Item, Prompt};
@@ -190,6 +192,19 @@ impl Policy {
         }
     }
 
+    /// The prompt of an item as tokens, behind its picture where it has one and the policy has eyes.
+    ///
+    /// # Errors
+    /// If the chat template does not take the messages.
+    pub fn encode_asked(&self, item: &Item) -> Result<Vec<u32>, ChatError> {
+        let prompt = self.encode_prompt(&item.prompt)?;
+        #[cfg(feature = "train")]
+        if let (Some(picture), Some(vision)) = (item.picture(), self.config().vision) {
+            return Ok([patches(picture, vision), prompt].concat());
+        }
+        Ok(prompt)
+    }
+
     /// A completion as tokens, its end token last.
     pub fn encode_completion(&self, text: &str) -> Vec<u32> {
         let mut ids = self.tokenizer.encode(text);
@@ -203,7 +218,7 @@ impl Policy {
     /// If the chat template does not take the messages.
     pub fn encode_item(&self, item: &Item) -> Result<Option<Example>, ChatError> {
         let Some(reference) = item.references.first() else { return Ok(None) };
-        let prompt = self.encode_prompt(&item.prompt)?;
+        let prompt = self.encode_asked(item)?;
         Ok(Some((prompt, self.encode_completion(reference))))
     }
 }

@@ -6,6 +6,7 @@ mod games;
 
 use std::path::PathBuf;
 
+use clap::builder::ArgPredicate;
 use clap::{Args, Parser, Subcommand};
 use kudos_core::model::hugging_face::StoredAs;
 use kudos_schema::Sampling;
@@ -152,7 +153,7 @@ pub struct Overrides {
     /// Folder of the policy to start from
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
-    /// Built-in task: triples, summary, dialogue or sentences
+    /// Built-in task: triples, summary, dialogue, sentences, captions or keywords
     #[arg(long)]
     pub task: Option<String>,
     /// JSON Lines file to learn from instead of a task
@@ -196,6 +197,9 @@ pub struct EvalArgs {
     /// JSON Lines file; all of its rows are judged
     #[arg(long, value_name = "FILE")]
     pub dataset: Option<PathBuf>,
+    /// Folder of the items' pictures in another style, each named by its item's id
+    #[arg(long, value_name = "DIR", requires = "task")]
+    pub images: Option<PathBuf>,
     /// Folder of an adapter to put at the policy
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
@@ -226,8 +230,11 @@ pub struct SampleArgs {
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
     /// What the policy is given
-    #[arg(long)]
+    #[arg(long, default_value_if("image", ArgPredicate::IsPresent, "?"))]
     pub prompt: String,
+    /// PNG file that stands before the prompt, for a policy with eyes
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
     /// Folder of an adapter to put at the policy; with several, each writes in turn
     #[arg(long, value_name = "DIR")]
     pub adapter: Vec<PathBuf>,

@@ -6,12 +6,14 @@ use anyhow::{Context, Result};
 use kudos_core::task::game::words::Words;
 use kudos_core::task::{self, Task, TaskData};
 
+use crate::pictures;
 use crate::usage::usage;
 
 const TRIPLES: &str = include_str!("../../../data/kg.jsonl");
 const SUMMARIES: &str = include_str!("../../../data/summaries_rustdoc.jsonl");
 const DIALOGUE: &str = include_str!("../../../data/dialogue.jsonl");
 const SENTENCES: &str = include_str!("../../../data/sentences.txt");
+const EMOJIS: &str = include_str!("../../../data/emoji_captions.jsonl");
 const STORIES: &str = include_str!("../../../data/stories_austen_pride_and_prejudice.txt");
 
 /// The items of a built-in task, dealt into splits.
@@ -25,9 +27,15 @@ pub fn task(name: &str) -> Result<TaskData> {
         "summaries_rustdoc.jsonl" => SUMMARIES,
         "dialogue.jsonl" => DIALOGUE,
         "sentences.txt" => SENTENCES,
+        "emoji_captions.jsonl" => EMOJIS,
         other => unreachable!("{other} is not embedded"),
     };
-    task::load(task, text).with_context(|| format!("the built-in data of `{name}`"))
+    let data = task::load(task, text);
+    let mut data = data.with_context(|| format!("the built-in data of `{name}`"))?;
+    if task::PICTURE_TASKS.iter().any(|about| about.name() == name) {
+        data.pictures = pictures::emojis()?;
+    }
+    Ok(data)
 }
 
 /// The built-in task called `name`.
@@ -35,7 +43,8 @@ pub fn task(name: &str) -> Result<TaskData> {
 /// # Errors
 /// If there is none.
 pub fn check_task(name: &str) -> Result<&'static dyn Task> {
-    let names = task::TASKS.map(|task| task.name());
+    let names: Vec<&str> =
+        task::TASKS.iter().chain(&task::PICTURE_TASKS).map(|t| t.name()).collect();
     task::task(name).ok_or_else(|| {
         usage(format!("there is no task `{name}`: choose one of {}", names.join(", ")))
     })
@@ -49,7 +58,10 @@ pub fn dataset(path: &Path) -> Result<TaskData> {
     let label = path.display().to_string();
     let text = std::fs::read_to_string(path)
         .map_err(|error| usage(format!("{label}: {error}; give an existing JSON Lines file")))?;
-    task::dataset::load(&text, &label).map_err(|error| usage(error.to_string()))
+    let data = task::dataset::load(&text, &label);
+    let mut data = data.map_err(|error| usage(error.to_string()))?;
+    pictures::of_rows(&mut data, path.parent().unwrap_or(Path::new("")))?;
+    Ok(data)
 }
 
 /// Words of Wordle without a list of one's own.

@@ -13,7 +13,7 @@ use crate::parallel::Workers;
 use crate::policy::{self, Policy, PolicyFiles};
 use crate::recipe::Recipe;
 use crate::usage::usage;
-use crate::{bootstrap, data, open_device, output, tuned};
+use crate::{bootstrap, data, open_device, output, pictures, tuned};
 
 /// Prompts decoded together.
 const BATCH: usize = 128;
@@ -84,7 +84,7 @@ pub fn fitting(
         if kept.len() == limit {
             break;
         }
-        let prompt = policy.encode_prompt(&item.prompt)?;
+        let prompt = policy.encode_asked(item)?;
         if !prompt.is_empty() && prompt.len() <= longest {
             kept.push((item.clone(), prompt));
         }
@@ -250,13 +250,20 @@ pub fn policy_files(model: Option<&std::path::Path>) -> Result<PolicyFiles> {
 pub fn run(args: &EvalArgs) -> Result<()> {
     let sampling = args.sampling.on(Sampling { temperature: 0.0, ..Sampling::default() });
     sampling.validate().map_err(|error| usage(error.to_string()))?;
-    let (task, items) = match (&args.task, &args.dataset) {
+    let (task, items, pictures) = match (&args.task, &args.dataset) {
         (_, Some(path)) => {
             let data = data::dataset(path)?;
-            (data.name, [data.train, data.validation, data.test].concat())
+            (data.name, [data.train, data.validation, data.test].concat(), data.pictures)
         }
-        (Some(task), None) => (task.clone(), data::task(task)?.test),
+        (Some(task), None) => {
+            let data = data::task(task)?;
+            (task.clone(), data.test, data.pictures)
+        }
         (None, None) => return Err(usage("nothing to judge: give --task or --dataset")),
+    };
+    let (items, pictures) = match &args.images {
+        Some(folder) => pictures::in_style(items, folder)?,
+        None => (items, pictures),
     };
     let selected = open_device::open(&args.device)?;
     let files = policy_files(args.model.as_deref())?;
@@ -265,6 +272,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         Some(folder) => tuned::with_adapter(&policy, folder)?,
         None => policy,
     };
+    let policy = Policy { model: pictures::shown(policy.model, &pictures)?, ..policy };
     let asked = Asked { args, sampling, task };
     let judged = match texts(&items) {
         Some(texts) => asked.of_texts(&policy, &texts)?,

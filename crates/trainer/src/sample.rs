@@ -1,6 +1,8 @@
 //! `trainer sample`: let a policy write, with the probabilities of what it wrote.
 
 use anyhow::Result;
+use kudos_core::model::VisionError;
+use kudos_core::model::vision::patches;
 use kudos_core::rollout::{Coins, Generation, generate};
 use kudos_core::task::Prompt;
 use kudos_core::text::chat::Message;
@@ -11,7 +13,7 @@ use crate::args::SampleArgs;
 use crate::evaluate::policy_files;
 use crate::policy::Policy;
 use crate::usage::usage;
-use crate::{open_device, output, tuned};
+use crate::{open_device, output, pictures, tuned};
 
 /// Draws and prints completions.
 ///
@@ -30,7 +32,8 @@ pub fn run(args: &SampleArgs) -> Result<()> {
             Message::new("user", args.prompt.as_str()),
         ]),
     };
-    let ids = policy.encode_prompt(&prompt)?;
+    let (policy, patches) = looking(policy, args)?;
+    let ids = [patches, policy.encode_prompt(&prompt)?].concat();
     let stop = policy.stop_tokens();
     let coins = Coins::new(args.seed, 0);
     let generation = Generation { sampling: &sampling, stop: &stop, coins, first_index: 0 };
@@ -44,6 +47,15 @@ pub fn run(args: &SampleArgs) -> Result<()> {
         write(&tuned, &prompts, &generation, args)?;
     }
     Ok(())
+}
+
+/// The policy with the picture before its eyes, and the ids of that picture; none without one.
+fn looking(policy: Policy, args: &SampleArgs) -> Result<(Policy, Vec<u32>)> {
+    let Some(path) = &args.image else { return Ok((policy, Vec::new())) };
+    let vision = policy.config().vision.ok_or_else(|| usage(VisionError::Blind.to_string()))?;
+    let picture = pictures::read(path, vision.image_size)?;
+    let model = pictures::shown(policy.model, &picture)?;
+    Ok((Policy { model, ..policy }, patches(0, vision)))
 }
 
 fn write(

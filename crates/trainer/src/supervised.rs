@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor};
 use kudos_core::learn::training_device;
-use kudos_core::model::{Transformer, initialize};
+use kudos_core::model::{Pictures, Transformer, initialize};
 use kudos_core::objective::{Aggregation, Supervised};
 use kudos_core::optim::{AdamW, Schedule};
 use kudos_core::task::{Item, TaskData};
@@ -27,7 +27,7 @@ use crate::report::{Series, curve_svg};
 use crate::session::{Session, StepNumbers, frozen, seed_device, working};
 use crate::store::write_file;
 use crate::usage::usage;
-use crate::{data, output, tuned};
+use crate::{data, output, pictures, tuned};
 
 /// Items with their prompts as tokens.
 type Encoded = Vec<(Item, Vec<u32>)>;
@@ -94,8 +94,9 @@ impl Examples {
 pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     let recipe = &plan.recipe;
     let device = training_device(&selected.device, recipe.optimizer.activations);
-    let sources = sources(recipe)?;
-    let (mut policy, examples, held_out) = prepare(recipe, &sources, &device)?;
+    let mut sources = sources(recipe)?;
+    let seen = pictures::gather(&mut sources)?;
+    let (mut policy, examples, held_out) = prepare(recipe, (&sources, &seen), &device)?;
     let (mut session, resumed) = Session::open(plan, &selected.device)?;
     policy = tuned::begin(policy, recipe)?;
     let mut optimizer = tuned::optimizer(recipe);
@@ -103,6 +104,7 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
         policy.model = resumed.model(policy.model, &device)?;
         optimizer = resumed.optimizer;
     }
+    policy.model = pictures::shown(policy.model, &seen)?;
     session.note(&format!(
         "{} parameters on {}; {}",
         trained(&policy.model),
@@ -202,7 +204,7 @@ fn sources(recipe: &Recipe) -> Result<Vec<TaskData>> {
 /// The policy to start from, what it learns from, and validation items.
 fn prepare(
     recipe: &Recipe,
-    sources: &[TaskData],
+    (sources, seen): (&[TaskData], &Pictures),
     device: &Device,
 ) -> Result<(Policy, Examples, Encoded)> {
     let validation: Vec<Item> =
@@ -229,6 +231,7 @@ fn prepare(
         | Stage::Reward => {
             let files = policy_files(recipe.model.as_deref())?;
             let policy = files.load(device).map_err(|error| usage(error.to_string()))?;
+            let policy = pictures::with_eyes(policy, seen, recipe);
             let longest = policy.config().context_length;
             let mut pairs = Vec::new();
             for item in sources.iter().flat_map(|source| &source.train) {

@@ -5,6 +5,9 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+#[cfg(feature = "train")]
+use super::vision::{VisionConfig, VisionError};
+
 /// Everything that fixes the sizes and the layers of a [`Transformer`](super::Transformer).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +45,10 @@ pub struct TransformerConfig {
     /// Probability of dropping an activation while training.
     #[serde(default)]
     pub dropout: f64,
+    /// Eyes, where it has some.
+    #[cfg(feature = "train")]
+    #[serde(default)]
+    pub vision: Option<VisionConfig>,
 }
 
 /// Which normalization a block uses.
@@ -128,6 +135,10 @@ pub enum ConfigError {
         /// The value given.
         dropout: f64,
     },
+    /// Sizes that no eyes have.
+    #[cfg(feature = "train")]
+    #[error("{0}")]
+    Vision(#[from] VisionError),
 }
 
 impl TransformerConfig {
@@ -156,6 +167,8 @@ impl TransformerConfig {
             feed_forward_bias: false,
             tied_head: true,
             dropout: 0.0,
+            #[cfg(feature = "train")]
+            vision: None,
         }
     }
 
@@ -208,6 +221,10 @@ impl TransformerConfig {
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(ConfigError::Dropout { dropout: self.dropout });
+        }
+        #[cfg(feature = "train")]
+        if let Some(vision) = self.vision {
+            vision.validate()?;
         }
         Ok(())
     }

@@ -24,6 +24,8 @@ mod tokens;
 mod transformer;
 #[cfg(feature = "train")]
 mod valued;
+#[cfg(feature = "train")]
+pub mod vision;
 
 pub use attention::{Attention, Visibility};
 pub use block::Block;
@@ -48,3 +50,5 @@ pub use tokens::{PaddingSide, Tokens};
 pub use transformer::Transformer;
 #[cfg(feature = "train")]
 pub use valued::{Estimates, Head, Places, Valued};
+#[cfg(feature = "train")]
+pub use vision::{Pictures, VisionConfig, VisionError};

@@ -2,6 +2,9 @@
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
+#[cfg(feature = "train")]
+use super::vision::{Seen, token_id};
+
 /// Where the padding of shorter sequences stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PaddingSide {
@@ -20,6 +23,9 @@ pub struct Tokens {
     pub positions: Tensor<2, Int>,
     /// True at padding; none when all sequences are equally long. `[B, T]`
     pub padding: Option<Tensor<2, Bool>>,
+    /// Where patches of pictures stand, if there are any.
+    #[cfg(feature = "train")]
+    pub(super) seen: Option<Seen>,
 }
 
 impl Tokens {
@@ -35,21 +41,34 @@ impl Tokens {
             let before = if side == PaddingSide::Left { pads } else { 0 };
             for place in 0..time {
                 let inside = place.checked_sub(before).filter(|index| *index < sequence.len());
-                ids.push(inside.map_or(0, |index| sequence[index] as i32));
+                ids.push(inside.map_or(0, |index| sequence[index]));
                 positions.push(inside.unwrap_or(0) as i32);
                 padding.push(inside.is_none());
             }
         }
         let padded = padding.contains(&true);
+        #[cfg(feature = "train")]
+        let seen = Seen::among(ids.iter().copied());
+        #[cfg(feature = "train")]
+        let ids = ids.into_iter().map(token_id);
+        let ids: Vec<i32> = ids.into_iter().map(|id| id as i32).collect();
         Self {
             ids: Tensor::from_data(TensorData::new(ids, shape), device),
             positions: Tensor::from_data(TensorData::new(positions, shape), device),
             padding: padded.then(|| Tensor::from_data(TensorData::new(padding, shape), device)),
+            #[cfg(feature = "train")]
+            seen,
         }
     }
 
     /// One further token for each sequence, none of them padding. `[B, 1]` twice
     pub fn next(ids: Tensor<2, Int>, positions: Tensor<2, Int>) -> Self {
-        Self { ids, positions, padding: None }
+        Self {
+            ids,
+            positions,
+            padding: None,
+            #[cfg(feature = "train")]
+            seen: None,
+        }
     }
 }

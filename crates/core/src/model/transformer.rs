@@ -17,6 +17,8 @@ use super::rotary::{Rotary, Rotation};
 use super::row::{HostView, RowLinear, Rows};
 use super::tokens::Tokens;
 #[cfg(feature = "train")]
+use super::vision::Eyes;
+#[cfg(feature = "train")]
 use crate::tuning::Prefix;
 
 /// Whether the program promised to show the model its device's memory: what a device would do instead is
@@ -42,8 +44,11 @@ pub struct Transformer {
     /// Learned embeddings before every sequence, where it is tuned by them. `[N, D]`
     #[cfg(feature = "train")]
     pub(crate) prompt: Option<Param<Tensor<2>>>,
+    /// For pictures.
+    #[cfg(feature = "train")]
+    pub(super) eyes: Option<Eyes>,
     #[module(skip)]
-    config: TransformerConfig,
+    pub(super) config: TransformerConfig,
     #[module(skip)]
     host: Option<HostView>,
 }
@@ -79,6 +84,8 @@ impl Transformer {
             dropout: DropoutConfig::new(config.dropout).init(),
             #[cfg(feature = "train")]
             prompt: None,
+            #[cfg(feature = "train")]
+            eyes: config.vision.map(|vision| Eyes::zeroed(vision, config.d_model, device)),
             config: config.clone(),
             host: None,
         }
@@ -260,6 +267,10 @@ impl Transformer {
         prefix: Option<Tensor<3>>,
     ) -> (Tensor<3>, Tensor<2, Int>, Option<Tensor<2, Bool>>) {
         let mut stream = self.token_embedding.forward(tokens.ids.clone());
+        #[cfg(feature = "train")]
+        if let Some(seen) = &tokens.seen {
+            stream = self.with_patches(stream, seen);
+        }
         let mut positions = tokens.positions.clone();
         let mut padding = tokens.padding.clone();
         if let Some(prefix) = prefix {

@@ -223,7 +223,9 @@ impl<'a> Decoder<'a> {
             seen: penalized.then(|| {
                 let seen = prompts.iter().flat_map(|prompt| {
                     let mut row = vec![false; vocabulary];
-                    prompt.iter().for_each(|id| row[*id as usize] = true);
+                    // A patch of a picture is nothing that could be repeated.
+                    let ids = prompt.iter().filter(|id| (**id as usize) < vocabulary);
+                    ids.for_each(|id| row[*id as usize] = true);
                     row
                 });
                 let seen = TensorData::new(seen.collect::<Vec<bool>>(), [batch, vocabulary]);

@@ -11,9 +11,13 @@
 //! | `summary` | the body of a doc comment | its first line |
 //! | `dialogue` | the turns so far | the reply |
 //! | `sentences` | the first words of a sentence | the rest of it |
+//! | `captions` | the picture of an emoji | its name |
+//! | `keywords` | the picture of an emoji | words for it |
 //!
 //! A game is something else: it answers turn by turn, and has no references ([`game`]).
 
+#[cfg(feature = "train")]
+pub mod captions;
 pub mod dataset;
 pub mod dialogue;
 #[cfg(feature = "train")]
@@ -28,9 +32,15 @@ pub use game::{maze, wordle};
 
 use serde_json::{Map, Value};
 
+#[cfg(feature = "train")]
+use crate::model::Pictures;
 use crate::text::chat::Message;
 use dataset::DatasetError;
 use split::{Shares, Split};
+
+/// The column of an item that says which of the pictures of its data it is about, from 0.
+#[cfg(feature = "train")]
+pub const PICTURE: &str = "picture";
 
 /// What the policy is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +76,14 @@ pub struct Item {
     pub references: Vec<String>,
     /// Columns of the data set that only a reward understands.
     pub extra: Map<String, Value>,
+}
+
+#[cfg(feature = "train")]
+impl Item {
+    /// Which of the pictures of its data it is about, if any.
+    pub fn picture(&self) -> Option<usize> {
+        self.extra.get(PICTURE).and_then(Value::as_u64).map(|place| place as usize)
+    }
 }
 
 /// What the data set was made from: its items share facts and are never dealt to different splits.
@@ -110,13 +128,22 @@ pub trait Task: std::fmt::Debug + Sync {
     fn sources(&self, text: &str) -> Result<Gathered, DatasetError>;
 }
 
-/// Every task that ships with the project.
+/// Every task of texts that ships with the project.
 pub static TASKS: [&dyn Task; 4] =
     [&triples::Triples, &summary::Summary, &dialogue::Dialogue, &sentences::Sentences];
 
+/// The tasks whose prompts hold pictures: a policy that reads only texts cannot learn them.
+#[cfg(feature = "train")]
+pub static PICTURE_TASKS: [&dyn Task; 2] = [&captions::Captions, &captions::Keywords];
+
 /// The task that recipes call `name`.
 pub fn task(name: &str) -> Option<&'static dyn Task> {
-    TASKS.into_iter().find(|task| task.name() == name)
+    let known = TASKS.into_iter();
+    #[cfg(feature = "train")]
+    let mut known = known.chain(PICTURE_TASKS);
+    #[cfg(not(feature = "train"))]
+    let mut known = known;
+    known.find(|task| task.name() == name)
 }
 
 /// The items of a task, dealt.
@@ -134,6 +161,9 @@ pub struct TaskData {
     pub documents: Vec<String>,
     /// Items that were left out.
     pub n_dropped: usize,
+    /// What items with a [`PICTURE`] are about.
+    #[cfg(feature = "train")]
+    pub pictures: Pictures,
 }
 
 /// Deals the items of `task` from the text of its file.

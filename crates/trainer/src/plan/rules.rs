@@ -39,6 +39,7 @@ pub(super) fn validate(recipe: &Recipe) -> Result<()> {
         .transformer(recipe.architecture.vocab_size)
         .validate()
         .map_err(|error| usage(format!("architecture: {error}")))?;
+    recipe.vision.validate().map_err(|error| usage(error.to_string()))?;
     tuned::check(recipe)?;
     match recipe.stage {
         Stage::Pretrain => Ok(()),

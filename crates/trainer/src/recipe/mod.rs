@@ -10,8 +10,8 @@ pub use optimizer::{OptimizerRecipe, Precision};
 
 use std::path::PathBuf;
 
-use kudos_core::model::TransformerConfig;
 use kudos_core::model::hugging_face::StoredAs;
+use kudos_core::model::{TransformerConfig, VisionConfig};
 use kudos_core::objective::{Aggregation, Baseline, KlPlacement, PolicyGradient};
 use kudos_core::tuning::Tuning;
 use kudos_schema::Sampling;
@@ -36,6 +36,8 @@ pub struct Recipe {
     pub batch: BatchRecipe,
     /// The sizes of a new policy.
     pub architecture: Architecture,
+    /// The eyes that `sft` gives a policy without, where it learns from pictures.
+    pub vision: VisionConfig,
     /// Which parameters learn.
     pub tuning: Tuning,
     /// How weights move.
@@ -220,6 +222,7 @@ impl Default for Recipe {
             steps: 100,
             batch: BatchRecipe::default(),
             architecture: Architecture::default(),
+            vision: VisionConfig::default(),
             tuning: Tuning::default(),
             optimizer: OptimizerRecipe::default(),
             sampling: Sampling::default(),

@@ -32,7 +32,7 @@ use crate::session::{Beside, Session, StepNumbers, frozen, working};
 use crate::summary::{self, Finished};
 use crate::supervised::schedule;
 use crate::usage::usage;
-use crate::{data, output, tuned};
+use crate::{data, output, pictures, tuned};
 use advice::{Said, Seen};
 use collect::{Rewarded, collect};
 use critic::Apprentice;
@@ -95,14 +95,18 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     let recipe = &plan.recipe;
     let device = training_device(&selected.device, recipe.optimizer.activations);
     let files = policy_files(recipe.model.as_deref())?;
-    let (before, mut policy) = tuned::start(&files, recipe, &device)?;
+    let (mut before, mut policy) = tuned::start(&files, recipe, &device)?;
     let task = source(recipe)?;
+    before.model = pictures::shown(before.model, &task.pictures)?;
     let setting = Setting::new(plan, &before, &task)?;
     let held_out = held_out(recipe, &before, &task)?;
     let (mut session, resumed) = Session::open(plan, &selected.device)?;
     let mut optimizer = tuned::optimizer(recipe);
     let mut critic = match recipe.objective.needs_values() {
-        true => Some(Apprentice::new(files.load(&device)?.model, recipe)),
+        true => {
+            let trunk = pictures::shown(files.load(&device)?.model, &task.pictures)?;
+            Some(Apprentice::new(trunk, recipe))
+        }
         false => None,
     };
     if let Some(resumed) = resumed {
@@ -112,6 +116,7 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
         policy.model = resumed.model(policy.model, &device)?;
         optimizer = resumed.optimizer;
     }
+    policy.model = pictures::shown(policy.model, &task.pictures)?;
     session.note(&format!("{}; {}", selected.name, selected.reason));
     let mut training = Reinforce { setting, policy, optimizer, critic, said: Said::default() };
     if drive(&mut training, &mut session, recipe)? == Ended::Interrupted {

@@ -35,10 +35,32 @@ pub(super) fn implied(name: &str) -> bool {
 
 /// The table of the family that `config` belongs to.
 pub(super) fn entries(config: &TransformerConfig) -> Vec<Entry> {
-    match config.positions {
+    #[cfg_attr(not(feature = "train"), expect(unused_mut, reason = "only training has eyes"))]
+    let mut entries = match config.positions {
         Positions::Learned => gpt2_entries(config),
         Positions::Rotary { .. } => llama_entries(config),
+    };
+    #[cfg(feature = "train")]
+    if config.vision.is_some() {
+        entries.extend(eye_entries());
     }
+    entries
+}
+
+/// Eyes, whichever family they are of: PyTorch's layout under names of our own.
+#[cfg(feature = "train")]
+fn eye_entries() -> Vec<Entry> {
+    let mut table = Table::default();
+    for layer in 0..3 {
+        for part in ["weight", "bias"] {
+            let place = format!("convolutions.{layer}.{part}");
+            table.row(&format!("vision.{place}"), &[&format!("eyes.{place}")]);
+        }
+    }
+    table.matrix("vision.output.weight", "eyes.output.weight");
+    table.row("vision.output.bias", &["eyes.output.bias"]);
+    table.row("vision.places", &["eyes.places"]);
+    table.rows
 }
 
 fn gpt2_entries(config: &TransformerConfig) -> Vec<Entry> {
