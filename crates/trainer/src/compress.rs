@@ -8,13 +8,12 @@ use kudos_core::compress::{Without, divergence, importance, loudness, pack, prun
 use kudos_core::learn::{Activations, training_device};
 use kudos_core::model::hugging_face::{StoredAs, config_from_json};
 use kudos_core::model::parameters::count;
-use kudos_core::reward::{RewardSpec, reward};
 use kudos_core::task::{Item, Prompt, TaskData};
 use kudos_schema::{CompressResult, Sampling, Size};
 use pollster::block_on;
 
 use crate::args::CompressArgs;
-use crate::evaluate::{evaluate, fitting, metric_of};
+use crate::evaluate::{evaluate, fitting, metric, metric_of};
 use crate::export::{check, described, source};
 use crate::policy::{Policy, PolicyFiles};
 use crate::store::write_file;
@@ -128,6 +127,7 @@ impl<'a> Texts<'a> {
                 return Err(usage("no texts to measure with: give --task or --dataset"));
             }
         };
+        let data = data::of_texts(data)?;
         if args.items == 0 || data.train.is_empty() || data.test.is_empty() {
             return Err(usage("no texts to measure with: give more rows, and --items above 0"));
         }
@@ -169,7 +169,7 @@ impl<'a> Texts<'a> {
             return Ok(size);
         }
         let name = metric_of(&self.data.name);
-        let metric = reward(&RewardSpec::of(name))?;
+        let metric = metric(name, &self.data)?;
         let greedy =
             Sampling { temperature: 0.0, max_completion_length: LONGEST, ..Sampling::default() };
         let begin = Instant::now();

@@ -64,6 +64,27 @@ pub fn dataset(path: &Path) -> Result<TaskData> {
     Ok(data)
 }
 
+/// The same data, if it has no pictures.
+///
+/// # Errors
+/// If it has.
+pub fn of_texts(data: TaskData) -> Result<TaskData> {
+    match data.pictures.is_empty() {
+        true => Ok(data),
+        false => Err(usage(format!(
+            "{} has pictures, which only sft and reinforce learn from",
+            data.name
+        ))),
+    }
+}
+
+/// The references of each item to learn from, by which `cider` knows rare words; nothing for other rewards.
+pub fn documents_for(reward: &str, data: &TaskData) -> Vec<Vec<String>> {
+    let items = if reward == "cider" { data.train.as_slice() } else { &[] };
+    let said = items.iter().map(|item| item.references.clone());
+    said.filter(|references| !references.is_empty()).collect()
+}
+
 /// Words of Wordle without a list of one's own.
 const WORDS: usize = 400;
 

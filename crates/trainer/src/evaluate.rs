@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use kudos_core::model::Transformer;
 use kudos_core::reward::{Completion, Reward, RewardSpec, reward};
 use kudos_core::rollout::{Coins, Generation, Rollout};
-use kudos_core::task::{Item, Prompt};
+use kudos_core::task::{Item, Prompt, TaskData};
 use kudos_schema::{EndReason, EvalResult, Sampling};
 
 use crate::args::EvalArgs;
@@ -65,8 +65,19 @@ pub fn metric_of(task: &str) -> &'static str {
         "triples" => "triple_f1",
         "summary" => "rougeL",
         "dialogue" => "rouge1",
+        "captions" | "keywords" => "cider",
         _ => "chrf",
     }
+}
+
+/// The reward of this name that reports on a task.
+///
+/// # Errors
+/// If there is none, or it needs more than the task has.
+pub fn metric(name: &str, task: &TaskData) -> Result<Box<dyn Reward>> {
+    let documents = data::documents_for(name, task);
+    let spec = RewardSpec { documents: &documents, ..RewardSpec::of(name) };
+    reward(&spec).map_err(|error| usage(error.to_string()))
 }
 
 /// Items that fit: their prompts as tokens, in order, at most `limit` of them (0 = all).
@@ -250,20 +261,21 @@ pub fn policy_files(model: Option<&std::path::Path>) -> Result<PolicyFiles> {
 pub fn run(args: &EvalArgs) -> Result<()> {
     let sampling = args.sampling.on(Sampling { temperature: 0.0, ..Sampling::default() });
     sampling.validate().map_err(|error| usage(error.to_string()))?;
-    let (task, items, pictures) = match (&args.task, &args.dataset) {
-        (_, Some(path)) => {
-            let data = data::dataset(path)?;
-            (data.name, [data.train, data.validation, data.test].concat(), data.pictures)
-        }
-        (Some(task), None) => {
-            let data = data::task(task)?;
-            (task.clone(), data.test, data.pictures)
-        }
+    let data = match (&args.task, &args.dataset) {
+        (_, Some(path)) => data::dataset(path)?,
+        (Some(task), None) => data::task(task)?,
         (None, None) => return Err(usage("nothing to judge: give --task or --dataset")),
+    };
+    let name = args.metric.as_deref().unwrap_or(metric_of(&data.name));
+    let metric = metric(name, &data)?;
+    let task = data.name;
+    let items = match &args.dataset {
+        Some(_) => [data.train, data.validation, data.test].concat(),
+        None => data.test,
     };
     let (items, pictures) = match &args.images {
         Some(folder) => pictures::in_style(items, folder)?,
-        None => (items, pictures),
+        None => (items, data.pictures),
     };
     let selected = open_device::open(&args.device)?;
     let files = policy_files(args.model.as_deref())?;
@@ -276,7 +288,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     let asked = Asked { args, sampling, task };
     let judged = match texts(&items) {
         Some(texts) => asked.of_texts(&policy, &texts)?,
-        None => asked.of_items(&policy, &items)?,
+        None => asked.of_items(&policy, &items, metric.as_ref())?,
     };
     let result = EvalResult { device: selected.name, model_sha256: files.sha256(), ..judged };
     if args.json {
@@ -308,19 +320,16 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     /// Completions of prompts beside their references.
-    fn of_items(self, policy: &Policy, items: &[Item]) -> Result<EvalResult> {
+    fn of_items(self, policy: &Policy, items: &[Item], metric: &dyn Reward) -> Result<EvalResult> {
         let (args, sampling) = (self.args, &self.sampling);
-        let name = args.metric.as_deref().unwrap_or(metric_of(&self.task));
-        let metric = reward(&RewardSpec { kind: name, pattern: None, target: None })
-            .map_err(|error| usage(error.to_string()))?;
         let longest = policy.config().context_length.saturating_sub(sampling.max_completion_length);
         let items = fitting(policy, items, (longest, args.items))?;
         let nll = nll_nats(policy, &items)?.context("no item has a reference that fits")?;
-        let evaluation = evaluate(policy, &items, metric.as_ref(), (sampling, args.seed))?;
+        let evaluation = evaluate(policy, &items, metric, (sampling, args.seed))?;
         let scores = evaluation.scores();
         let mut coins = coins(args.seed, Purpose::Bootstrap, 0);
         Ok(EvalResult {
-            metric: Some(name.to_owned()),
+            metric: Some(metric.name().to_owned()),
             n: scores.len(),
             score: Some(bootstrap::mean(&scores, &mut coins)?),
             mean_length: Some(evaluation.mean_length()),

@@ -38,7 +38,9 @@ use crate::text::edit_distance::edit_distance;
 
 pub use mix::{Mix, Scored};
 pub use shape::{Distinct, Ended, Format, Length, Repetition, WellFormed};
-pub use text::{Bleu, Chrf, Rouge, RougeKind, TripleMeasure, Triples};
+#[cfg(feature = "train")]
+pub use text::Cider;
+pub use text::{Bleu, Chrf, Exact, Rouge, RougeKind, TripleMeasure, Triples};
 
 /// What a policy wrote, with all that a reward may look at.
 #[derive(Clone, Copy, Debug)]
@@ -80,12 +82,14 @@ pub struct RewardSpec<'a> {
     pub pattern: Option<&'a str>,
     /// For `length`: how many words are wanted.
     pub target: Option<usize>,
+    /// For `cider`: the references of each item that tells what is rare.
+    pub documents: &'a [Vec<String>],
 }
 
 impl<'a> RewardSpec<'a> {
     /// The reward of this name, for those that need nothing else.
     pub fn of(kind: &'a str) -> Self {
-        Self { kind, pattern: None, target: None }
+        Self { kind, ..Self::default() }
     }
 
     /// Only `format` has a pattern and only `length` a target; elsewhere they would do nothing.
@@ -134,6 +138,11 @@ pub enum RewardError {
     /// `length` without a target, or with none to divide by.
     #[error("reward `length` needs a target of at least 1 word: give the number of words wanted")]
     Target,
+    /// `cider` without texts that tell what is rare.
+    #[error(
+        "reward `cider` tells rare words by the references of its data: it needs two items with references"
+    )]
+    NoDocuments,
     /// A field that the reward does not read.
     #[error("reward `{kind}` takes no {field}: remove it")]
     Unused {
@@ -159,7 +168,7 @@ type Built = Result<Box<dyn Reward>, RewardError>;
 type Build = fn(&RewardSpec<'_>) -> Built;
 
 /// Every reward: its name, and what makes it.
-const REGISTRY: [(&str, Build); 14] = [
+const REGISTRY: [(&str, Build); 15 + cfg!(feature = "train") as usize] = [
     ("bleu", |spec| plain(spec, Bleu)),
     ("chrf", |spec| plain(spec, Chrf)),
     ("rouge1", |spec| plain(spec, Rouge(RougeKind::One))),
@@ -174,6 +183,9 @@ const REGISTRY: [(&str, Build); 14] = [
     ("format", format),
     ("ended", |spec| plain(spec, Ended)),
     ("well_formed", |spec| plain(spec, WellFormed)),
+    ("exact", |spec| plain(spec, Exact)),
+    #[cfg(feature = "train")]
+    ("cider", cider),
 ];
 
 /// The names that [`reward`] knows.
@@ -212,6 +224,15 @@ fn length(spec: &RewardSpec<'_>) -> Built {
     Ok(Box::new(Length::new(spec.target.unwrap_or(0))?))
 }
 
+#[cfg(feature = "train")]
+fn cider(spec: &RewardSpec<'_>) -> Built {
+    spec.plain()?;
+    if spec.documents.len() < 2 {
+        return Err(RewardError::NoDocuments);
+    }
+    Ok(Box::new(Cider::among(spec.documents)))
+}
+
 fn format(spec: &RewardSpec<'_>) -> Built {
     spec.no_target()?;
     Ok(Box::new(Format::new(spec.pattern.ok_or(RewardError::NoPattern)?)?))
@@ -228,15 +249,22 @@ fn nearest(kind: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
 
     use super::*;
 
     /// Every reward, with what it needs beside its name.
     fn spec(kind: &str) -> RewardSpec<'_> {
+        static DOCUMENTS: LazyLock<Vec<Vec<String>>> = LazyLock::new(|| {
+            [["a b"], ["c"], ["b c"]].map(|one| one.map(str::to_owned).to_vec()).to_vec()
+        });
+        let documents = if kind == "cider" { DOCUMENTS.as_slice() } else { &[] };
         RewardSpec {
             pattern: (kind == "format").then_some("[a-z ]*"),
             target: (kind == "length").then_some(4),
+            documents,
             ..RewardSpec::of(kind)
         }
     }
@@ -272,7 +300,7 @@ mod tests {
             NAMES.iter().copied().filter(|name| check(name, "a b c d", &[]).is_none()).collect();
         let expected =
             ["bleu", "chrf", "rouge1", "rouge2", "rougeL", "triple_f1", "triple_precision"];
-        assert_eq!(needy, [&expected[..], &["triple_recall"]].concat());
+        assert_eq!(needy, [&expected[..], &["triple_recall", "exact", "cider"]].concat());
     }
 
     #[test]
@@ -305,6 +333,7 @@ mod tests {
         check(RewardSpec { target: Some(0), ..length }, "at least 1 word");
         check(RewardSpec { pattern: Some("a"), ..spec("length") }, "takes no pattern");
         check(RewardSpec { target: Some(1), ..RewardSpec::of("bleu") }, "`bleu` takes no target");
+        check(RewardSpec::of("cider"), "two items");
     }
 
     #[test]
@@ -331,12 +360,12 @@ mod tests {
         }
 
         #[test]
-        fn another_reference_never_lowers_a_reward_but_bleu(
+        fn another_reference_never_lowers_a_reward_but_bleu_and_cider(
             text in "([a-c|] ){0,8}",
             references in prop::collection::vec("([a-c|] ){0,8}", 2),
         ) {
-            // BLEU compares lengths with the nearest reference, so that one more can cost it.
-            for name in NAMES.iter().filter(|name| **name != "bleu") {
+            // BLEU compares lengths with the nearest reference, so that one more can cost it; CIDEr is a mean.
+            for name in NAMES.iter().filter(|name| !["bleu", "cider"].contains(*name)) {
                 let one = check(name, &text, &references[..1]);
                 prop_assert!(check(name, &text, &references) >= one, "{name}");
             }

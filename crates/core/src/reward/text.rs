@@ -6,6 +6,8 @@
 use super::{Completion, Reward};
 use crate::text::bleu::{BleuOptions, sentence_bleu};
 use crate::text::chrf::{ChrfOptions, sentence_chrf};
+#[cfg(feature = "train")]
+use crate::text::cider::{BEST, Frequencies, cider_d};
 use crate::text::rouge::{Stemming, sentence_rouge};
 use crate::text::triples::{TripleMatch, TripleScore, parse_triples, score_triples};
 
@@ -143,6 +145,63 @@ impl Reward for Triples {
             of(&score_triples(&stated, &reference, TripleMatch::CaseFolded)) as f32
         });
         scores.reduce(f32::max)
+    }
+}
+
+/// Whether a reference was written.
+///
+/// - Measures: whether the completion is right, where there is one right answer.
+/// - Formula: 1 if it equals a reference but for letter case and white space around it, else 0.
+/// - Range: 0 or 1.
+/// - Misleads when: the same can be said in other words, and early, when nothing is right: then
+///   all completions of a prompt are alike and nothing is learned.
+/// - Reference: accuracy, as in Ren et al. 2015 for questions about pictures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exact;
+
+impl Reward for Exact {
+    fn name(&self) -> &str {
+        "exact"
+    }
+
+    fn score(&self, completion: &Completion<'_>) -> Option<f32> {
+        let said = |text: &str| text.trim().to_lowercase();
+        let text = said(completion.text);
+        let right = completion.references.iter().any(|reference| said(reference) == text);
+        (!completion.references.is_empty()).then_some(f32::from(u8::from(right)))
+    }
+}
+
+/// CIDEr-D, a share of its ten.
+///
+/// - Measures: how much of what is said of this item, and is not said of all items, the completion says.
+/// - Formula: CIDEr-D / 10, with the frequencies of the training references; see [`crate::text::cider`].
+/// - Range: 0 to 1.
+/// - Misleads when: references are short: a copy of one word is worth 1/4, as it has no pairs. Also
+///   where a reference says little: its words are rare, whether they matter or not.
+/// - Reference: Vedantam, Zitnick and Parikh 2015; Rennie et al. 2017 for learning from it.
+#[cfg(feature = "train")]
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cider(Frequencies);
+
+#[cfg(feature = "train")]
+impl Cider {
+    /// With words as rare as they are in the references of these items.
+    pub fn among(items: &[Vec<String>]) -> Self {
+        Self(Frequencies::of(items))
+    }
+}
+
+#[cfg(feature = "train")]
+impl Reward for Cider {
+    fn name(&self) -> &str {
+        "cider"
+    }
+
+    fn score(&self, completion: &Completion<'_>) -> Option<f32> {
+        let references = references(completion);
+        let score = cider_d(completion.text, &references, &self.0);
+        (!references.is_empty()).then_some((score / BEST) as f32)
     }
 }
 

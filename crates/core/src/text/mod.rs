@@ -5,6 +5,8 @@
 pub mod bleu;
 pub mod chat;
 pub mod chrf;
+#[cfg(feature = "train")]
+pub mod cider;
 mod classes;
 pub mod corpus;
 mod jinja;

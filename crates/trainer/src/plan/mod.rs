@@ -18,6 +18,7 @@ use crate::recipe::{Recipe, RewardRecipe, Stage};
 use crate::reward_model::RewardModel;
 use crate::store::RECIPE;
 use crate::usage::usage;
+use crate::{data, reinforce};
 use reading::{apply, parse, read};
 use rules::validate;
 
@@ -113,11 +114,15 @@ fn default_output(recipe: &Recipe, args: &RunArgs) -> PathBuf {
 }
 
 fn mix(recipe: &Recipe, device: &Device) -> Result<Mix> {
-    let parts = recipe.reward.iter().map(|part| Ok((one_reward(part, device)?, part.weight)));
+    let parts = recipe.reward.iter();
+    let parts = parts.map(|part| Ok((one_reward(part, (recipe, device))?, part.weight)));
     Mix::new(parts.collect::<Result<_>>()?).map_err(|error| usage(format!("reward: {error}")))
 }
 
-fn one_reward(part: &RewardRecipe, device: &Device) -> Result<Box<dyn Reward>> {
+fn one_reward(
+    part: &RewardRecipe,
+    (recipe, device): (&Recipe, &Device),
+) -> Result<Box<dyn Reward>> {
     if let Some(likeness) = Likeness::of(&part.kind) {
         let model = part.model.as_deref().ok_or_else(|| {
             usage(format!(
@@ -135,7 +140,11 @@ fn one_reward(part: &RewardRecipe, device: &Device) -> Result<Box<dyn Reward>> {
         (Some(_), false) => Err(usage(format!("reward: `{}` takes no model", part.kind))),
         (None, false) => {
             let (pattern, target) = (part.pattern.as_deref(), part.target);
-            let spec = RewardSpec { kind: &part.kind, pattern, target };
+            let documents = match part.kind.as_str() {
+                "cider" => data::documents_for("cider", &reinforce::source(recipe)?),
+                _ => Vec::new(),
+            };
+            let spec = RewardSpec { kind: &part.kind, pattern, target, documents: &documents };
             reward(&spec).map_err(|error| usage(format!("reward: {error}")))
         }
     }

@@ -103,7 +103,7 @@ fn method(recipe: &Recipe, policy: &Policy, out: &mut LeftOut) -> Result<Box<dyn
     let items = match &recipe.data.dataset {
         None => Vec::new(),
         Some(path) => {
-            let data = data::dataset(path)?;
+            let data = data::of_texts(data::dataset(path)?)?;
             [data.train, data.validation, data.test].concat()
         }
     };

@@ -18,12 +18,12 @@ use kudos_core::learn::training_device;
 use kudos_core::model::Transformer;
 use kudos_core::objective::{Collected, Correction, Prepared};
 use kudos_core::optim::{AdamW, Schedule};
-use kudos_core::reward::{Mix, Reward, RewardSpec, reward};
+use kudos_core::reward::{Mix, Reward};
 use kudos_core::task::{Item, TaskData};
 
 use crate::device::Selected;
 use crate::drive::{self, Ended, Look, Occasion, Training, drive};
-use crate::evaluate::{self, draw, fitting, metric_of, pairs, policy_files};
+use crate::evaluate::{self, draw, fitting, metric, metric_of, pairs, policy_files};
 use crate::parallel::Workers;
 use crate::plan::Plan;
 use crate::policy::Policy;
@@ -183,19 +183,16 @@ impl<'a> Setting<'a> {
 /// The metric of a task; none where there is nothing to compare with.
 fn own_metric(task: &TaskData) -> Result<Option<Box<dyn Reward>>> {
     let mut all = task.test.iter().chain(&task.validation).chain(&task.train);
-    all.any(|item| !item.references.is_empty()).then(|| metric(&task.name)).transpose()
+    all.any(|item| !item.references.is_empty())
+        .then(|| metric(metric_of(&task.name), task))
+        .transpose()
 }
 
-/// The reward that reports on a task.
+/// What a recipe learns from.
 ///
 /// # Errors
-/// Never for the built-in names.
-pub fn metric(task: &str) -> Result<Box<dyn Reward>> {
-    let spec = RewardSpec { kind: metric_of(task), pattern: None, target: None };
-    reward(&spec).map_err(|error| usage(error.to_string()))
-}
-
-fn source(recipe: &Recipe) -> Result<TaskData> {
+/// If it cannot be read.
+pub fn source(recipe: &Recipe) -> Result<TaskData> {
     match (&recipe.data.dataset, recipe.data.tasks.first()) {
         (Some(path), _) => data::dataset(path),
         (None, Some(name)) => data::task(name),
