@@ -290,7 +290,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         Some(texts) => asked.of_texts(&policy, &texts)?,
         None => asked.of_items(&policy, &items, metric.as_ref())?,
     };
-    let result = EvalResult { device: selected.name, model_sha256: files.sha256(), ..judged };
+    let result = EvalResult { device: selected.name, model_sha256: files.sha256()?, ..judged };
     if args.json {
         output::result(&serde_json::to_string(&result)?);
     } else {
