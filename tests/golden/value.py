@@ -12,7 +12,7 @@ gradients by the model's q[0], q[1], v and logits.
     dqn         y = r + g max_a copy.q0(s', a)
     double-dqn  y = r + g copy.q0(s', argmax_a q0(s', a))
     cql         the same, with c > 0
-    ilql        y = r + g v(s') for q0 and q1; m = min(copy.q0, copy.q1)(s, a);
+    ilql        y = r + g copy.v(s') for q0 and q1; m = min(copy.q0, copy.q1)(s, a);
                 v: |t - [v > m]| (v - m)^2 / 2   (Snell et al. 2023; optax.l2_loss halves the square)
     bc          cross entropy of the logits alone
 
@@ -68,7 +68,7 @@ def case(method, gamma=0.9, expectile=0.8, conservatism=0.0, imitation=0.5, supp
             best = q[0].masked_fill(out, -torch.inf).argmax(1, keepdim=True)
             y = REWARDS + g * look(COPY["q"][0].gather(1, best)[:, 0])
         else:
-            y = REWARDS + g * look(v)
+            y = REWARDS + g * look(COPY["v"])
         m = copied.min(0).values
 
     def mean(losses):

@@ -5,12 +5,13 @@
 //! Formula, with weights w that sum to 1 over chosen tokens a after s, rewards r, s' what is read before the next choice:
 //! `sum w [ (Q(s,a) - y)^2 / 2 + c CE(Q(s,.), a) + i CE(logits(s,.), a) ]` with
 //!   mc: y = the discounted return; dqn: y = r + g max Q'(s',.); double dqn and cql: y = r + g Q'(s', argmax Q(s',.));
-//!   ilql: y = r + g V(s') for two Qs, and `w |t - [V > m]| (V - m)^2 / 2` with m = min Q'(s,a), t the expectile.
-//! g discounts from one action to the next: it is 1 between the tokens of one. Q' is a copy that follows slowly; y and m
+//!   ilql: y = r + g V'(s') for two Qs, and `w |t - [V > m]| (V - m)^2 / 2` with m = min Q'(s,a), t the expectile.
+//! g discounts from one action to the next: it is 1 between the tokens of one. Q' and V' are of a copy that follows slowly; y and m
 //! are not differentiated; after the end of a game s' is worth 0. CE is the cross entropy of a softmax, whose minimum in
 //! Q is CQL(H)'s. c is 0 in mc, dqn and double dqn unless given. Where `support` is above 0, the best next choice is
 //! looked for among tokens that the logits think at least that share as likely as the likeliest (discrete BCQ), in
-//! decoding too: Q of what the data never chose is not learned, and a maximum over it is a maximum over errors.
+//! decoding too: Q of what the data never chose is not learned, and a maximum over it is a maximum over errors. Snell et al.
+//! take V itself for y; on one small trunk the estimates then chase each other (LOG.md), so that V' stands here.
 //! Range: 0 and more.
 //! Misleads when: the data has no good actions to stitch together; dqn without c and support overrates what it never saw.
 //! Reference: Watkins 1989; Mnih et al. 2015; van Hasselt et al. 2016; Fujimoto et al. 2019 (discrete BCQ); Kumar et al. 2020
@@ -272,7 +273,7 @@ impl ValueLearning {
             Method::DoubleDqn | Method::Cql => {
                 at(&copy.q[0], self.supported(model.q[0].clone(), &model.logits).argmax(1))
             }
-            Method::Ilql => model.v.clone(),
+            Method::Ilql => copy.v.clone(),
         };
         let over = Tensor::zeros([1], &device);
         let places: Vec<i32> = chosen.next.iter().map(|place| *place as i32).collect();
