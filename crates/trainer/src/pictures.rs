@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::Result;
 use kudos_core::model::vision::CHANNELS;
 use kudos_core::model::{Pictures, Transformer};
+use kudos_core::task::dataset::IMAGE;
 use kudos_core::task::{Item, PICTURE, TaskData};
 use serde_json::Value;
 
@@ -22,8 +23,6 @@ use crate::usage::usage;
 const SHEET: &[u8] = include_bytes!("../../../data/emoji_sheet_32_q256.png");
 /// Pixels along one side of an emoji.
 const TILE: usize = 32;
-/// The column of a user's row that names a file.
-const IMAGE: &str = "image";
 /// Which coins eyes start from; those of indices 0 and 1 make a new policy and its small parameters.
 const START: u64 = 2;
 

@@ -3,7 +3,7 @@
 //! `{"text"}`, `{"messages"}`, `{"prompt"}`, `{"prompt","completion"}`,
 //! `{"prompt","chosen","rejected"}` and `{"prompt","completion","label"}`; a prompt is a string or
 //! a list of messages, an answer a string or a list of one assistant message. All rows of a file
-//! have one shape. Other columns are kept in `extra` and reach the reward. Blank lines are skipped;
+//! have one shape. `image` names a picture, which stands before the prompt. Other columns are kept in `extra` and reach the reward. Blank lines are skipped;
 //! a wrong row is an error with the file and the line, never left out silently.
 //!
 //! Source: <https://huggingface.co/docs/trl/dataset_formats>.
@@ -14,6 +14,9 @@ use serde_json::{Map, Value};
 use super::split::Shares;
 use super::{Gathered, Item, Prompt, Source, TaskData};
 use crate::text::chat::Message;
+
+/// The column that names a picture's file, which stands before the prompt.
+pub const IMAGE: &str = "image";
 
 /// Why a data set cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -318,10 +321,15 @@ fn source(row: Row, file: &str) -> Source {
         Prompt::Text(_) => parts.concat(),
         Prompt::Messages(_) => parts.join("\n"),
     };
-    let compared = if asked.is_empty() { document.clone() } else { asked };
+    let (key, compared) = match extra.get(IMAGE).and_then(Value::as_str) {
+        // The same may be asked of many pictures; what is asked of one stays together.
+        Some(image) => (image.to_owned(), Vec::new()),
+        None if asked.is_empty() => (document.clone(), vec![document.clone()]),
+        None => (asked.clone(), vec![asked]),
+    };
     let id = format!("{file}:{line}");
     let items = vec![Item { id, prompt, references, extra }];
-    Source { key: compared.clone(), compared: vec![compared], document, items }
+    Source { key, compared, document, items }
 }
 
 /// The last reply of a conversation is the reference, what was said before the prompt.

@@ -130,3 +130,22 @@ fn a_users_file_is_dealt_like_ours_and_equal_prompts_stay_together() {
     }
     assert_eq!(data.name, "mine.jsonl");
 }
+
+#[test]
+fn what_is_asked_of_one_picture_stays_in_one_split_whatever_is_asked_of_others() {
+    let row = |image: usize, question: &str| {
+        format!(
+            r#"{{"image":"pictures/of/a/long/way/{image}.png","prompt":"{question}","completion":"red"}}"#
+        )
+    };
+    let questions = ["what color is the shape?", "is there a circle?"];
+    let rows: Vec<String> =
+        (0..300).flat_map(|image| questions.map(|question| row(image, question))).collect();
+    let data = load(&rows.join("\n"), "vqa.jsonl").unwrap();
+    let images = |items: &[Item]| -> std::collections::BTreeSet<String> {
+        items.iter().map(|item| item.extra[IMAGE].to_string()).collect()
+    };
+    let (train, test) = (images(&data.train), images(&data.test));
+    assert!(!test.is_empty() && train.is_disjoint(&test));
+    assert_eq!(data.test.len(), 2 * test.len());
+}
