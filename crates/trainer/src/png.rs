@@ -283,4 +283,51 @@ mod tests {
         let one = Raster { width: 1, height: 1, pixels: gray(&[9]) };
         assert_eq!(one.scaled(2), gray(&[9; 4]));
     }
+
+    #[derive(serde::Deserialize)]
+    struct Golden {
+        files: Vec<File>,
+        sheet: String,
+    }
+
+    #[derive(serde::Deserialize)]
+    struct File {
+        kind: String,
+        file: Vec<u8>,
+        pixels: Vec<u8>,
+    }
+
+    fn golden() -> Golden {
+        serde_json::from_str(include_str!("../../../tests/golden/png.json")).unwrap()
+    }
+
+    #[test]
+    fn every_kind_of_file_has_the_pixels_that_pillow_reads() {
+        for File { kind, file, pixels } in golden().files {
+            let found = decode(&file).unwrap();
+            assert_eq!((found.width, found.height), (9, 7), "{kind}");
+            assert_eq!(found.pixels, pixels, "{kind}");
+        }
+    }
+
+    #[test]
+    fn the_emojis_have_the_pixels_that_pillow_reads() {
+        let sheet = decode(include_bytes!("../../../data/emoji_sheet_32_q256.png")).unwrap();
+        assert_eq!(kudos_core::bundle::sha256(&sheet.pixels), golden().sheet);
+    }
+
+    #[test]
+    fn a_file_that_is_cut_or_changed_is_an_error_and_never_a_panic() {
+        assert_eq!(decode(b"GIF89a").unwrap_err(), PngError::NotPng);
+        for File { file, .. } in golden().files {
+            for end in 0..file.len() - 12 {
+                assert!(decode(&file[..end]).is_err());
+            }
+            for place in 0..file.len() {
+                let mut changed = file.clone();
+                changed[place] ^= 0x55;
+                let _whatever = decode(&changed);
+            }
+        }
+    }
 }
