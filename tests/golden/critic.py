@@ -7,8 +7,8 @@ trunk of the same checkpoint and the head given here. Of each completion's token
     delta  = r_t + gamma V_{t+1} - V_t, V = 0 behind the last token;  A_t = delta_t + gamma lam A_{t+1};  R = A + V
     A      is then whitened over all tokens: ddof 0, the variance at least 1e-8
     policy = mean over tokens of max(-A q, -A clamp(q, 1 - 0.2, 1 + 0.2)), q = exp(logp - logp_old)
-    value  = 0.5 * mean of max((V - R)^2, (clamp(V, V_old - c, V_old + c) - R)^2)        as TRL's PPOTrainer has it
-    held   = share of the tokens whose second square is the larger one                     its vf_clipfrac
+    value  = 0.5 * mean of max((V - R)^2, (clamp(V, V_old - c, V_old + c) - R)^2)        as TRL's former PPOTrainer has it
+    held   = share of the tokens whose second square is the larger one                     verl's vf_clipfrac
     explained variance = 1 - var(R - V_old) / (var(R) + 1e-5), ddof 1                       as verl has it
 
 Each update takes all completions, clips each model's gradient at a global norm of 1 and steps AdamW.

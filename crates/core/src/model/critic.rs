@@ -1,6 +1,6 @@
 //! A critic: what is still to be expected of a completion, said before each of its tokens is chosen.
 //!
-//! It is a model of its own, as in TRL, verl and OpenRLHF: a copy of the starting policy's trunk with one linear map
+//! It is a model of its own, as in verl and OpenRLHF: a copy of the starting policy's trunk with one linear map
 //! of its final hidden states, which begins at 0. On a trunk shared with the policy its errors, which are
 //! large at first, would move the policy, too, by as much as a further constant says. So the policy, its adapters, its
 //! number type and its checkpoints know nothing of it; the price is the memory of another model.

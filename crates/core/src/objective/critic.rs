@@ -7,8 +7,8 @@
 //! Range: 0 and more; the explained variance up to 1, 0 for a critic that says the same of everything.
 //! Misleads when: lam is below 1. Returns are then made of the critic's own expectations, and a critic explains itself. It
 //! also falls with the spread of rewards, whether the critic learned or not.
-//! Reference: Schulman et al. 2016 and 2017; the clip is OpenAI's baselines', as in TRL and verl, whose guard the explained
-//! variance has.
+//! Reference: Schulman et al. 2016 and 2017; the clip is OpenAI's baselines', as in verl, whose guard the explained variance
+//! has.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
