@@ -14,6 +14,12 @@ const TABLES: [(&str, &str); 3] = [
     ("frozen", "algorithm = 'ppo'\n[critic]\nlearning_rate = 0.01\ntrunk = 'frozen'"),
 ];
 
+/// The policy learns by small parameters, its critic by all of its own.
+const SMALL: (&str, &str) = (
+    "small",
+    "algorithm = 'ppo'\n[critic]\nlearning_rate = 0.01\n[tuning]\nmethod = 'lora'\nrank = 2",
+);
+
 fn recipe(toy: &Toy, (name, table): (&str, &str)) -> String {
     let file = format!("{name}.toml");
     let mut text = toy.recipe().replace("baseline = 'leave_one_out'", table);
@@ -66,7 +72,7 @@ fn a_run_with_a_critic_reports_it_and_keeps_it_in_checkpoints() {
 #[test]
 fn an_interrupted_run_with_a_critic_goes_on_to_the_same_bytes() {
     let toy = Toy::new();
-    for table in [TABLES[0], TABLES[2]] {
+    for table in [TABLES[0], TABLES[2], SMALL] {
         let (name, file) = (table.0, recipe(&toy, table));
         let whole = format!("{name}-whole");
         stdout(&run(&toy, &file, &whole, &[]));
