@@ -3,6 +3,7 @@
 mod compress;
 mod feedback;
 mod games;
+mod plan;
 
 use std::path::PathBuf;
 
@@ -20,6 +21,7 @@ pub use feedback::{
     StatsArgs, UncertaintyArgs,
 };
 pub use games::{GamesArgs, QLearnArgs};
+pub use plan::PlanArgs;
 
 /// Reinforcement learning for small language models. Without a verb: the main job, which teaches
 /// the policy that ships with the program to write knowledge-graph triples, in a few minutes.
@@ -51,6 +53,8 @@ pub enum Verb {
     Kto(RunArgs),
     /// Train a reward model on what people said
     Reward(RunArgs),
+    /// Say how much memory a run would take, before it is started
+    Plan(PlanArgs),
     /// Teach a new policy from games what its choices are worth
     QLearn(QLearnArgs),
     /// Let programs play games

@@ -13,13 +13,13 @@ use crate::parallel::Workers;
 use crate::policy::{self, Policy, PolicyFiles};
 use crate::recipe::Recipe;
 use crate::usage::usage;
-use crate::{bootstrap, data, open_device, output, pictures, tuned};
+use crate::{bootstrap, data, memory, open_device, output, pictures, tuned};
 
 /// Prompts decoded together.
-const BATCH: usize = 128;
+pub(crate) const BATCH: usize = 128;
 
-/// Logits that are held at once where references are judged: half a GiB.
-const LOGITS: usize = 1 << 27;
+/// Bytes of the cache that prompts decoded together share at most.
+pub(crate) const CACHE: usize = 1 << 28;
 
 /// The step number of held-out draws: no training step reaches it, so no coin is used twice.
 const HELD_OUT_STEP: u64 = u64::MAX;
@@ -113,9 +113,13 @@ pub fn complete(
     generation: &Generation<'_>,
 ) -> Result<Rollout> {
     let workers = Workers::of(&policy.model.device());
+    let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+    let positions = longest + generation.sampling.max_completion_length;
+    let row = positions * memory::cache_bytes_per_token(policy.config());
+    let together = (CACHE / row.max(1)).clamp(1, BATCH);
     let mut rollout = Rollout::default();
-    for (batch, part) in prompts.chunks(BATCH).enumerate() {
-        let first_index = generation.first_index + batch * BATCH;
+    for (batch, part) in prompts.chunks(together).enumerate() {
+        let first_index = generation.first_index + batch * together;
         let generation = Generation { first_index, ..generation.clone() };
         rollout.append(workers.generate(&policy.model, part, &generation)?);
     }
@@ -235,9 +239,7 @@ fn nll_of_pairs(policy: &Policy, pairs: &[(&[u32], &[u32])]) -> Result<Option<f6
         return Ok(None);
     }
     let workers = Workers::of(&policy.model.device());
-    let longest = pairs.iter().map(|(_, completion)| completion.len()).max().unwrap_or(1);
-    let together = (LOGITS / (longest * policy.config().vocab_size)).clamp(1, BATCH);
-    let log_probs = workers.log_probs(&policy.model, pairs, 1.0, together)?;
+    let log_probs = workers.log_probs(&policy.model, pairs, 1.0, BATCH)?;
     let all = log_probs.iter().flatten();
     let (sum, count) = all.fold((0.0, 0usize), |(sum, n), p| (sum - f64::from(*p), n + 1));
     Ok(Some(sum / count as f64))

@@ -13,10 +13,12 @@ mod drive;
 pub mod evaluate;
 pub mod export;
 pub mod feedback;
+pub mod forecast;
 pub mod games;
 pub mod interrupt;
 pub mod journal;
 pub mod likeness;
+pub mod memory;
 pub mod open_device;
 pub mod output;
 pub mod parallel;
@@ -62,6 +64,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Some(Verb::Dpo(args)) => train(args, Some(Stage::Dpo)),
         Some(Verb::Kto(args)) => train(args, Some(Stage::Kto)),
         Some(Verb::Reward(args)) => train(args, Some(Stage::Reward)),
+        Some(Verb::Plan(args)) => forecast::run(args),
         Some(Verb::QLearn(args)) => q_learn::run(args),
         Some(Verb::Games(args)) => games::run(args),
         Some(Verb::Eval(args)) => evaluate::run(args),

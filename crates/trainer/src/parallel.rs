@@ -23,6 +23,9 @@ use kudos_core::tuning::has_dropout;
 use pollster::block_on;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+/// Logits that a worker holds at once where completions are judged: 64 MiB, and what is computed of them.
+pub const LOGITS: usize = 1 << 24;
+
 /// How many threads share a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Workers(usize);
@@ -31,6 +34,11 @@ impl Workers {
     /// One for each thread of the CPU device, one for any other device.
     pub fn of(device: &Device) -> Self {
         Self(if is_cpu(device) { crate::device::flex_threads() } else { 1 })
+    }
+
+    /// How many.
+    pub fn count(self) -> usize {
+        self.0
     }
 
     /// Cuts `items` into one part a worker, as equal as can be.
@@ -79,7 +87,8 @@ impl Workers {
         Ok(all)
     }
 
-    /// Log-probabilities of completions, on the host.
+    /// Log-probabilities of completions, on the host; fewer together than `micro_batch_size` where their
+    /// logits would be more than [`LOGITS`].
     ///
     /// # Errors
     /// If the device fails.
@@ -91,9 +100,11 @@ impl Workers {
         micro_batch_size: usize,
     ) -> Result<Vec<Vec<f32>>> {
         let parts = self.cut(pairs);
-        let scored = run(&parts, |(_, part)| {
-            block_on(log_probs(model, part, temperature, micro_batch_size))
-        });
+        let longest = pairs.iter().map(|(_, completion)| completion.len()).max().unwrap_or(1);
+        let most = LOGITS / (longest.max(1) * model.config().vocab_size);
+        let together = micro_batch_size.min(most).max(1);
+        let scored =
+            run(&parts, |(_, part)| block_on(log_probs(model, part, temperature, together)));
         let scored: Result<Vec<_>, String> = scored.into_iter().collect();
         Ok(scored.map_err(anyhow::Error::msg)?.concat())
     }
@@ -223,7 +234,7 @@ fn by_length(texts: &[&[u32]]) -> Vec<usize> {
 }
 
 /// Whether tensors of `device` live in main memory.
-fn is_cpu(device: &Device) -> bool {
+pub(crate) fn is_cpu(device: &Device) -> bool {
     *device == Device::flex() || *device == Device::flex().autodiff()
 }
 

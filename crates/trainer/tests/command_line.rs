@@ -5,6 +5,8 @@
 mod critic;
 #[path = "command_line/games.rs"]
 mod games;
+#[path = "command_line/plan.rs"]
+mod plan;
 #[path = "command_line/toy.rs"]
 mod toy;
 #[path = "command_line/tuning.rs"]
