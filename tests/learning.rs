@@ -2,6 +2,7 @@
 //! ordered, padded or kept in memory changes no trajectory.
 
 mod critic;
+mod distil;
 mod memory;
 mod ratios;
 

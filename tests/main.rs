@@ -6,6 +6,7 @@ mod conformance;
 mod corpus;
 mod generation;
 mod golden_critic;
+mod golden_distil;
 mod golden_encoder;
 mod golden_games;
 mod golden_gguf;

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Critic, Places, Scorer, Transformer, Trunk, Valued, say};
 use crate::objective::{
-    Chosen, EntropyUse, Experience, Judgement, JudgementBatch, Objective, Scoring, TokenBatch,
-    ValueClip, ValueLearning, ValueLoss, score,
+    Chosen, Distil, EntropyUse, Experience, Judgement, JudgementBatch, Lesson, Objective, Scoring,
+    TokenBatch, ValueClip, ValueLearning, ValueLoss, score,
 };
 use crate::optim::Gradients;
 use crate::rollout::Trajectory;
@@ -73,12 +73,18 @@ fn learn_part(model: &Transformer, part: &[Experience], objective: &dyn Objectiv
     // A sum, not a mean: a micro-batch may have no weight at all.
     let entropy =
         scores.entropy.map(|entropy| (entropy.without_autodiff() * weights.clone()).sum());
+    let (gradients, loss) = backward(model, loss);
+    Learned { gradients, loss, entropy, clipping }
+}
+
+/// The gradient of a loss, and the loss without it. `[1] -> [1]`
+fn backward(model: &Transformer, loss: Tensor<1>) -> (Gradients, Tensor<1>) {
     let scale = if model.dtype() == DType::F16 { F16_LOSS_SCALE } else { 1.0 };
     let mut gradients = Gradients::of(model, loss.clone().mul_scalar(scale).backward());
     if scale != 1.0 {
         gradients.scale(scale.recip());
     }
-    Learned { gradients, loss: loss.without_autodiff(), entropy, clipping }
+    (gradients, loss.without_autodiff())
 }
 
 /// Log-probability in nats of every completion's tokens, on the host, at a temperature.
@@ -257,6 +263,26 @@ fn learn_values_part(
     let loss = learning.loss(&estimates, &aims, &chosen);
     let gradients = Gradients::of(model, loss.total.clone().backward());
     (gradients, loss.fixed())
+}
+
+/// The gradient of a batch of lessons, at most `micro_batch_size` at a time, with the loss, which has no
+/// gradient left. `-> [1]`
+///
+/// `student` must live on an autodiff device.
+///
+/// # Panics
+/// If there is no lesson, or a sequence does not fit the context.
+pub fn learn_lessons(
+    student: &Transformer,
+    lessons: &[Lesson],
+    distil: &Distil,
+    micro_batch_size: usize,
+) -> (Gradients, Tensor<1>) {
+    let parts = lessons.chunks(micro_batch_size.max(1));
+    let sum = parts
+        .map(|part| backward(student, distil.loss(student, part)))
+        .reduce(|(gradients, loss), (more, other)| (gradients.plus(more), loss + other));
+    sum.expect("a batch has lessons")
 }
 
 /// `[N] -> [1]`

@@ -1,6 +1,7 @@
 //! The command line as typed. Nothing is checked here beyond its form.
 
 mod compress;
+mod distil;
 mod feedback;
 mod games;
 mod plan;
@@ -16,6 +17,7 @@ use crate::bench::Mode;
 use crate::score::ScoreArgs;
 
 pub use compress::{CompressArgs, Weights};
+pub use distil::DistilArgs;
 pub use feedback::{
     EvaluateArgs, FeedbackVerb, ImportArgs, InfluenceArgs, JudgeArgs, PullArgs, RatersArgs,
     StatsArgs, UncertaintyArgs,
@@ -55,6 +57,8 @@ pub enum Verb {
     Reward(RunArgs),
     /// Say how much memory a run would take, before it is started
     Plan(PlanArgs),
+    /// Teach a small policy what a larger one says
+    Distill(DistilArgs),
     /// Teach a new policy from games what its choices are worth
     QLearn(QLearnArgs),
     /// Let programs play games

@@ -23,6 +23,8 @@ pub enum Purpose {
     Resample = 6,
     /// Parts that the completions of a step are dealt into.
     MiniBatches = 7,
+    /// Whether a step learns from what the student writes.
+    OnPolicy = 8,
     /// Games: what they and their players draw.
     Games = 16,
 }

@@ -233,8 +233,11 @@ pub fn nll_nats(policy: &Policy, items: &[(Item, Vec<u32>)]) -> Result<Option<f6
     nll_of_pairs(policy, &pairs)
 }
 
-/// Mean negative log-likelihood of completions behind their prompts, in nats a token.
-fn nll_of_pairs(policy: &Policy, pairs: &[(&[u32], &[u32])]) -> Result<Option<f64>> {
+/// Mean negative log-likelihood of completions behind their prompts, in nats a token; none without any.
+///
+/// # Errors
+/// If the device fails.
+pub(crate) fn nll_of_pairs(policy: &Policy, pairs: &[(&[u32], &[u32])]) -> Result<Option<f64>> {
     if pairs.is_empty() {
         return Ok(None);
     }

@@ -54,6 +54,11 @@ pub fn run(args: &PlanArgs) -> Result<()> {
 
 /// The sizes of a run's policy, and the tokens of its longest prompt and completion.
 fn sizes(recipe: &Recipe) -> Result<(TransformerConfig, (usize, usize))> {
+    if recipe.stage == Stage::Distill {
+        return Err(usage(
+            "plan counts no teacher, and so no distillation: plan the student as `sft`",
+        ));
+    }
     if recipe.stage == Stage::Pretrain {
         let config = recipe.architecture.transformer(recipe.architecture.vocab_size);
         let window = match recipe.batch.max_length {
@@ -76,7 +81,12 @@ fn sizes(recipe: &Recipe) -> Result<(TransformerConfig, (usize, usize))> {
     let longest = match recipe.stage {
         Stage::Reinforce => (longest_prompt(recipe, &policy, most)?, most.1),
         Stage::Sft => longest_pair(recipe, &policy)?,
-        Stage::Pretrain | Stage::OffPolicy | Stage::Dpo | Stage::Kto | Stage::Reward => most,
+        Stage::Pretrain
+        | Stage::Distill
+        | Stage::OffPolicy
+        | Stage::Dpo
+        | Stage::Kto
+        | Stage::Reward => most,
     };
     Ok((config, longest))
 }

@@ -9,6 +9,7 @@ pub mod convert;
 pub mod data;
 pub mod device;
 pub mod devices;
+pub mod distil;
 mod drive;
 pub mod evaluate;
 pub mod export;
@@ -65,6 +66,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Some(Verb::Kto(args)) => train(args, Some(Stage::Kto)),
         Some(Verb::Reward(args)) => train(args, Some(Stage::Reward)),
         Some(Verb::Plan(args)) => forecast::run(args),
+        Some(Verb::Distill(args)) => distil::run(args),
         Some(Verb::QLearn(args)) => q_learn::run(args),
         Some(Verb::Games(args)) => games::run(args),
         Some(Verb::Eval(args)) => evaluate::run(args),
@@ -95,5 +97,6 @@ fn train(args: &RunArgs, stage: Option<Stage>) -> Result<()> {
         Stage::Reinforce => reinforce::run(&plan, &selected),
         Stage::OffPolicy | Stage::Dpo | Stage::Kto => rated::run(&plan, &selected),
         Stage::Reward => reward_model::run(&plan, &selected),
+        Stage::Distill => distil::run_plan(&plan, &selected),
     }
 }

@@ -194,7 +194,11 @@ pub fn number(tensor: Tensor<1>) -> Result<f64> {
     Ok(f64::from(values[0]))
 }
 
-fn sources(recipe: &Recipe) -> Result<Vec<TaskData>> {
+/// The items that a recipe names: of a file, or of tasks.
+///
+/// # Errors
+/// If there is no such file or task.
+pub(crate) fn sources(recipe: &Recipe) -> Result<Vec<TaskData>> {
     match &recipe.data.dataset {
         Some(path) => Ok(vec![data::dataset(path)?]),
         None => recipe.data.tasks.iter().map(|name| data::task(name)).collect(),
@@ -228,7 +232,8 @@ fn prepare(
         | Stage::OffPolicy
         | Stage::Dpo
         | Stage::Kto
-        | Stage::Reward => {
+        | Stage::Reward
+        | Stage::Distill => {
             let files = policy_files(recipe.model.as_deref())?;
             let policy = files.load(device).map_err(|error| usage(error.to_string()))?;
             let policy = pictures::with_eyes(policy, seen, recipe);

@@ -39,7 +39,12 @@ pub fn check(recipe: &Recipe) -> Result<()> {
     recipe.tuning.check().map_err(usage)?;
     let whole = match recipe.stage {
         Stage::Pretrain | Stage::Reward => true,
-        Stage::Sft | Stage::Reinforce | Stage::OffPolicy | Stage::Dpo | Stage::Kto => false,
+        Stage::Sft
+        | Stage::Reinforce
+        | Stage::OffPolicy
+        | Stage::Dpo
+        | Stage::Kto
+        | Stage::Distill => false,
     };
     if whole && !recipe.tuning.is_full() {
         let verb = recipe.stage.name();

@@ -3,6 +3,8 @@
 
 #[path = "command_line/critic.rs"]
 mod critic;
+#[path = "command_line/distil.rs"]
+mod distil;
 #[path = "command_line/games.rs"]
 mod games;
 #[path = "command_line/plan.rs"]

@@ -7,6 +7,8 @@
 mod aggregation;
 #[cfg(feature = "train")]
 mod critic;
+#[cfg(feature = "train")]
+mod distil;
 mod importance;
 mod linear;
 mod policy_gradient;
@@ -21,6 +23,8 @@ mod value;
 pub use aggregation::Aggregation;
 #[cfg(feature = "train")]
 pub use critic::{CriticLoss, Judgement, JudgementBatch, ValueClip, explained_variance};
+#[cfg(feature = "train")]
+pub use distil::{Distil, Lesson, Told, tell};
 pub use importance::{
     Importance, ImportanceReport, RatioBound, RatioLevel, Weighed, effective_share,
 };

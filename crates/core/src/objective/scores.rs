@@ -37,11 +37,23 @@ pub struct Scoring {
 
 /// Scores the completions after their prompts in one forward pass, at a temperature.
 ///
-/// Only positions that choose a token reach the output head.
-///
 /// # Panics
 /// If a prompt is empty, no completion has a token, or a sequence is longer than the context.
 pub fn score(model: &Transformer, pairs: &[(&[u32], &[u32])], scoring: Scoring) -> Scores {
+    let logits = chosen_logits(model, pairs);
+    let targets: Vec<i32> =
+        pairs.iter().flat_map(|(_, completion)| *completion).map(|id| *id as i32).collect();
+    let count = targets.len();
+    let targets = TensorData::new(targets, [count, 1]);
+    score_logits(logits, Tensor::from_data(targets, &model.device()), scoring)
+}
+
+/// What the policy says at each place that chooses a token of a completion, in f32, sequence after
+/// sequence. Only these places reach the output head. `-> [N, V]`
+///
+/// # Panics
+/// If a prompt is empty, no completion has a token, or a sequence is longer than the context.
+pub(super) fn chosen_logits(model: &Transformer, pairs: &[(&[u32], &[u32])]) -> Tensor<2> {
     let device = model.device();
     // The last token is only ever chosen, never conditioned on.
     let inputs: Vec<Vec<u32>> = pairs
@@ -55,20 +67,17 @@ pub fn score(model: &Transformer, pairs: &[(&[u32], &[u32])], scoring: Scoring) 
     let tokens = Tokens::new(&rows, PaddingSide::Right, &device);
     let time = tokens.ids.dims()[1];
     let mut places = Vec::new();
-    let mut targets = Vec::new();
     for (row, (prompt, completion)) in pairs.iter().enumerate() {
         let first = row * time + prompt.len() - 1;
         places.extend((first..first + completion.len()).map(|place| place as i32));
-        targets.extend(completion.iter().map(|id| *id as i32));
     }
     let hidden = model.hidden(&tokens, None);
     let [batch, time, width] = hidden.dims();
     let count = places.len();
     let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device);
-    let targets = Tensor::<2, Int>::from_data(TensorData::new(targets, [count, 1]), &device);
     let chosen = hidden.reshape([batch * time, width]).select(0, places);
     let logits = model.logits(chosen.unsqueeze::<3>()).squeeze_dim::<2>(0);
-    score_logits(logits.cast(burn::tensor::DType::F32), targets, scoring)
+    logits.cast(burn::tensor::DType::F32)
 }
 
 /// Scores targets under logits. `[N, V], [N, 1] -> [N], [N]`

@@ -1,5 +1,6 @@
 //! From what was typed to a run that can only be right.
 
+mod distil;
 mod objective;
 mod reading;
 mod rules;

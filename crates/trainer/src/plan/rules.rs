@@ -4,7 +4,7 @@ use anyhow::Result;
 use burn::tensor::Device;
 use kudos_core::objective::{Aggregation, Baseline, RatioBound};
 
-use super::{mix, objective};
+use super::{distil, mix, objective};
 use crate::recipe::{Recipe, Stage};
 use crate::tuned;
 use crate::usage::usage;
@@ -44,12 +44,13 @@ pub(super) fn validate(recipe: &Recipe) -> Result<()> {
     match recipe.stage {
         Stage::Pretrain => Ok(()),
         Stage::Sft => some_data(recipe),
+        Stage::Distill => distil::validate(recipe),
         Stage::Reinforce => validate_reinforce(recipe),
         Stage::OffPolicy | Stage::Dpo | Stage::Kto | Stage::Reward => validate_feedback(recipe),
     }
 }
 
-fn some_data(recipe: &Recipe) -> Result<()> {
+pub(super) fn some_data(recipe: &Recipe) -> Result<()> {
     match (recipe.data.tasks.len(), &recipe.data.dataset) {
         (0, None) => Err(usage("nothing to learn from: give --task or --dataset")),
         (1.., Some(_)) => {

@@ -118,7 +118,12 @@ fn method(recipe: &Recipe, policy: &Policy, out: &mut LeftOut) -> Result<Box<dyn
             examples.extend(labels::of_rows(&items, policy, out)?);
             Box::new(Labels::new(examples, feedback.kto))
         }
-        Stage::OffPolicy | Stage::Reward | Stage::Pretrain | Stage::Sft | Stage::Reinforce => {
+        Stage::OffPolicy
+        | Stage::Reward
+        | Stage::Pretrain
+        | Stage::Sft
+        | Stage::Reinforce
+        | Stage::Distill => {
             let examples = off_policy::of_ratings(&heard, policy, out);
             Box::new(OffPolicy::new(examples, feedback.importance, recipe.objective.clone()))
         }

@@ -1,10 +1,12 @@
 //! A run as a TOML file: every choice with its default, nothing unknown accepted.
 
 mod critic;
+mod distil;
 mod feedback;
 mod optimizer;
 
 pub use critic::CriticRecipe;
+pub use distil::{CutOff, DistilRecipe, Level};
 pub use feedback::{FeedbackRecipe, TrunkUse};
 pub use optimizer::{OptimizerRecipe, Precision};
 
@@ -48,10 +50,12 @@ pub struct Recipe {
     pub objective: PolicyGradient,
     /// How a critic learns, where the objective's baseline is `value`.
     pub critic: CriticRecipe,
-    /// What completions earn in `reinforce`.
+    /// What completions earn in `reinforce`, and by what the teacher's are chosen in `distill`.
     pub reward: Vec<RewardRecipe>,
     /// What people said, and how it is learned from, in `off-policy`, `dpo`, `kto` and `reward`.
     pub feedback: FeedbackRecipe,
+    /// Who teaches in `distill`, and what of it is learned.
+    pub distil: DistilRecipe,
     /// When the run looks at itself and saves.
     pub watch: WatchRecipe,
 }
@@ -75,6 +79,8 @@ pub enum Stage {
     Kto,
     /// A reward model from verdicts.
     Reward,
+    /// Imitation of a larger policy.
+    Distill,
 }
 
 impl Stage {
@@ -88,6 +94,7 @@ impl Stage {
             Self::Dpo => "dpo",
             Self::Kto => "kto",
             Self::Reward => "reward",
+            Self::Distill => "distill",
         }
     }
 }
@@ -188,7 +195,7 @@ impl Recipe {
     pub fn of(stage: Stage) -> Self {
         let recipe = Self { stage, ..Self::default() };
         match stage {
-            Stage::Pretrain | Stage::Sft | Stage::Reinforce => recipe,
+            Stage::Pretrain | Stage::Sft | Stage::Reinforce | Stage::Distill => recipe,
             // The sum over a completion's tokens, divided by the number of completions: unbiased. The
             // baseline was taken off before.
             Stage::OffPolicy => Self {
@@ -230,6 +237,7 @@ impl Default for Recipe {
             critic: CriticRecipe::default(),
             reward: Vec::new(),
             feedback: FeedbackRecipe::default(),
+            distil: DistilRecipe::default(),
             watch: WatchRecipe::default(),
         }
     }
