@@ -1,5 +1,4 @@
 //! CIDEr-D against its authors' program; `tests/golden/cider.py` makes the numbers.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use kudos_core::text::cider::{Frequencies, cider_d};
 use serde::Deserialize;

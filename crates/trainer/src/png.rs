@@ -80,32 +80,40 @@ impl Color {
 /// If it is no PNG file, damaged or of a kind that is not read.
 pub fn decode(bytes: &[u8]) -> Result<Raster, PngError> {
     let bytes = bytes.strip_prefix(&SIGNATURE).ok_or(PngError::NotPng)?;
-    let (name, data, rest) = chunk(bytes)?;
-    if name != *b"IHDR" {
+    let first = Chunk::first(bytes)?;
+    if first.name != *b"IHDR" {
         return Err(PngError::Damaged("no header"));
     }
-    let (header, chunks) = (Header::read(data)?, Chunks::read(rest)?);
+    let (header, chunks) = (Header::read(first.data)?, Chunks::read(first.rest)?);
     let data = fdeflate::decompress_to_vec_bounded(&chunks.compressed, header.filtered_length())
         .map_err(|_| PngError::Damaged("its pixels do not unpack"))?;
     let rows = header.unfilter(&data)?;
     header.pixels(&rows, &chunks)
 }
 
-/// The first chunk: its name, its data, what follows.
-fn chunk(bytes: &[u8]) -> Result<([u8; 4], &[u8], &[u8]), PngError> {
-    let cut = || PngError::Damaged("it ends early");
-    let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(cut)?;
-    let (name, rest) = rest.split_first_chunk::<4>().ok_or_else(cut)?;
-    let (data, rest) =
-        rest.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or_else(cut)?;
-    Ok((*name, data, rest.get(4..).ok_or_else(cut)?))
+/// A part of a file, and what follows it.
+struct Chunk<'a> {
+    name: [u8; 4],
+    data: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> Chunk<'a> {
+    fn first(bytes: &'a [u8]) -> Result<Self, PngError> {
+        let cut = || PngError::Damaged("it ends early");
+        let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(cut)?;
+        let (name, rest) = rest.split_first_chunk::<4>().ok_or_else(cut)?;
+        let (data, rest) =
+            rest.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or_else(cut)?;
+        Ok(Self { name: *name, data, rest: rest.get(4..).ok_or_else(cut)? })
+    }
 }
 
 impl Chunks {
     fn read(mut bytes: &[u8]) -> Result<Self, PngError> {
         let mut chunks = Self::default();
         loop {
-            let (name, data, rest) = chunk(bytes)?;
+            let Chunk { name, data, rest } = Chunk::first(bytes)?;
             match &name {
                 b"PLTE" => chunks.palette = data.to_vec(),
                 b"tRNS" => chunks.transparency = data.to_vec(),
