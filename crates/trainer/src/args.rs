@@ -8,7 +8,6 @@ mod plan;
 
 use std::path::PathBuf;
 
-use clap::builder::ArgPredicate;
 use clap::{Args, Parser, Subcommand};
 use kudos_core::model::hugging_face::StoredAs;
 use kudos_schema::Sampling;
@@ -237,9 +236,9 @@ pub struct SampleArgs {
     /// Folder of the policy; the shipped one if left out
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
-    /// What the policy is given
-    #[arg(long, default_value_if("image", ArgPredicate::IsPresent, "?"))]
-    pub prompt: String,
+    /// What the policy is given; `?` if there is only a picture
+    #[arg(long, required_unless_present = "image")]
+    pub prompt: Option<String>,
     /// PNG file that stands before the prompt, for a policy with eyes
     #[arg(long, value_name = "FILE")]
     pub image: Option<PathBuf>,

@@ -25,11 +25,12 @@ pub fn run(args: &SampleArgs) -> Result<()> {
     let selected = open_device::open(&args.device)?;
     let files = policy_files(args.model.as_deref())?;
     let policy = files.load(&selected.device).map_err(|error| usage(error.to_string()))?;
+    let said = args.prompt.as_deref().unwrap_or("?");
     let prompt = match &args.task {
-        None => Prompt::Text(args.prompt.clone()),
+        None => Prompt::Text(said.to_owned()),
         Some(task) => Prompt::Messages(vec![
             Message::new("system", task.as_str()),
-            Message::new("user", args.prompt.as_str()),
+            Message::new("user", said),
         ]),
     };
     let (policy, patches) = looking(policy, args)?;
