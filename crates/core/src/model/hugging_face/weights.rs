@@ -43,25 +43,25 @@ pub(super) async fn write_module(
 ) -> Result<Vec<u8>, CheckpointError> {
     let mut collect = Collect { path: Path::default(), tensors: Vec::new() };
     model.visit(&mut collect);
-    let mut host = BTreeMap::new();
-    for (name, tensor, shape) in collect.tensors {
-        let data = tensor.into_data_async().await;
-        let data = data.map_err(|error| CheckpointError::Device(format!("{error:?}")))?;
-        let values = data.convert::<f32>().try_to_vec().expect("converted to f32");
-        host.insert(name, HostTensor { shape, values });
+    let mut tensors: BTreeMap<_, _> =
+        collect.tensors.into_iter().map(|(name, tensor, shape)| (name, (tensor, shape))).collect();
+    let mut stored = Vec::with_capacity(entries.len());
+    // One stored tensor at a time leaves the device.
+    for entry in entries {
+        let mut parts = Vec::with_capacity(entry.parts.len());
+        for part in &entry.parts {
+            let (tensor, shape) =
+                tensors.remove(part).expect("the table names each parameter once");
+            let data = tensor.into_data_async().await;
+            let data = data.map_err(|error| CheckpointError::Device(format!("{error:?}")))?;
+            let values = data.convert::<f32>().try_to_vec().expect("converted to f32");
+            parts.push(HostTensor { shape, values });
+        }
+        let joined = join(parts.iter().collect());
+        let tensor = if entry.transposed { transpose(&joined) } else { joined };
+        let bytes = stored_as.bytes(&tensor.values);
+        stored.push((entry.name, tensor.shape, bytes));
     }
-    let stored: Vec<(String, Vec<usize>, Vec<u8>)> = entries
-        .into_iter()
-        .map(|entry| {
-            let taken = entry.parts.iter().map(|part| host.remove(part));
-            let parts: Vec<HostTensor> =
-                taken.map(|part| part.expect("the table names every parameter once")).collect();
-            let joined = join(parts.iter().collect());
-            let tensor = if entry.transposed { transpose(&joined) } else { joined };
-            let bytes = stored_as.bytes(&tensor.values);
-            (entry.name, tensor.shape, bytes)
-        })
-        .collect();
     container(stored, stored_as)
 }
 
