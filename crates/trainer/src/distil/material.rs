@@ -35,7 +35,9 @@ pub(super) struct Material {
     pub(super) held_out: Vec<Example>,
     /// The same in the teacher's tokens.
     pub(super) held_out_of_teacher: Vec<Example>,
-    /// How the teacher chose them, in words.
+    /// Tokens that both can read: the longest sequence.
+    pub(super) longest: usize,
+    /// What is learned from, in words.
     pub(super) text: String,
 }
 
@@ -104,7 +106,7 @@ pub(super) fn gather(
     };
     let text = format!("{} texts of the data", examples.len());
     let held_out_of_teacher = held_out.clone();
-    Ok(Material { student, examples, told, held_out, held_out_of_teacher, text })
+    Ok(Material { student, examples, told, held_out, held_out_of_teacher, longest: length, text })
 }
 
 /// The level `sequence`.
@@ -137,7 +139,7 @@ fn of_sequences(
     some(&examples)?;
     let text = format!("{} of {written} texts of the teacher", examples.len());
     let told = Vec::new();
-    Ok(Material { student, examples, told, held_out, held_out_of_teacher, text })
+    Ok(Material { student, examples, told, held_out, held_out_of_teacher, longest: length, text })
 }
 
 /// What the teacher writes to the prompts of items, `num_generations` times each where it is learned.

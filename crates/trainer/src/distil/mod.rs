@@ -206,7 +206,11 @@ impl Distillation<'_> {
         };
         let workers = Workers::of(&model.device());
         let rollout = workers.generate(&model, &prompts, &generation)?;
-        Ok(prompts.into_iter().zip(rollout.completions).collect())
+        let cut = |(prompt, mut completion): Example| {
+            completion.truncate(self.material.longest - prompt.len());
+            (prompt, completion)
+        };
+        Ok(prompts.into_iter().zip(rollout.completions).map(cut).collect())
     }
 
     fn learn(&mut self, step: usize) -> Result<StepNumbers> {
