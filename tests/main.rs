@@ -5,6 +5,7 @@ mod architecture;
 mod conformance;
 mod corpus;
 mod generation;
+mod golden_best_of;
 mod golden_critic;
 mod golden_distil;
 mod golden_encoder;

@@ -69,6 +69,10 @@ pub struct EvalResult {
     pub perplexity: f64,
     /// Mean completion length in tokens; none where nothing was generated.
     pub mean_length: Option<f64>,
+    /// What the best of k completions is expected to earn by the reward that chose, for k from 1 on; empty
+    /// where one was drawn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expected_best: Vec<f64>,
     /// The seed of the draws.
     pub seed: u64,
     /// The device, in words.

@@ -1,5 +1,6 @@
 //! The command line as typed. Nothing is checked here beyond its form.
 
+mod best_of;
 mod compress;
 mod distil;
 mod feedback;
@@ -15,6 +16,7 @@ use kudos_schema::Sampling;
 use crate::bench::Mode;
 use crate::score::ScoreArgs;
 
+pub use best_of::BestOfArgs;
 pub use compress::{CompressArgs, Weights};
 pub use distil::DistilArgs;
 pub use feedback::{
@@ -219,6 +221,9 @@ pub struct EvalArgs {
     /// How completions are drawn; greedily if nothing is said
     #[command(flatten)]
     pub sampling: SamplingArgs,
+    /// Judge the best of several completions; by the metric if no reward is named
+    #[command(flatten)]
+    pub best_of: BestOfArgs,
     /// Seed of the draws
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -254,6 +259,9 @@ pub struct SampleArgs {
     /// How completions are drawn
     #[command(flatten)]
     pub sampling: SamplingArgs,
+    /// Print the best of several completions
+    #[command(flatten)]
+    pub best_of: BestOfArgs,
     /// Seed of the draws
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

@@ -2,13 +2,14 @@
 
 use anyhow::{Context, Result};
 use kudos_core::model::Transformer;
-use kudos_core::reward::{Completion, Reward, RewardSpec, reward};
-use kudos_core::rollout::{Coins, Generation, Rollout};
+use kudos_core::reward::{Reward, RewardSpec, reward};
+use kudos_core::rollout::{Generation, Rollout};
 use kudos_core::task::{Item, Prompt, TaskData};
-use kudos_schema::{EndReason, EvalResult, Sampling};
+use kudos_schema::{EvalResult, Sampling};
 
 use crate::args::EvalArgs;
 use crate::batches::{Purpose, coins};
+use crate::best_of::{self, BestOf};
 use crate::parallel::Workers;
 use crate::policy::{self, Policy, PolicyFiles};
 use crate::recipe::Recipe;
@@ -22,7 +23,7 @@ pub(crate) const BATCH: usize = 128;
 pub(crate) const CACHE: usize = 1 << 28;
 
 /// The step number of held-out draws: no training step reaches it, so no coin is used twice.
-const HELD_OUT_STEP: u64 = u64::MAX;
+pub(crate) const HELD_OUT_STEP: u64 = u64::MAX;
 
 /// One item with what the policy wrote.
 #[derive(Debug, Clone)]
@@ -136,33 +137,28 @@ pub fn evaluate(
     metric: &dyn Reward,
     (sampling, seed): (&Sampling, u64),
 ) -> Result<Evaluation> {
-    let stop = policy.stop_tokens();
-    let prompts: Vec<Vec<u32>> = items.iter().map(|(_, prompt)| prompt.clone()).collect();
-    let coins = Coins::new(seed, HELD_OUT_STEP);
-    let generation = Generation { sampling, stop: &stop, coins, first_index: 0 };
-    let rollout = complete(policy, &prompts, &generation)?;
-    let mut evaluation = Evaluation { judged: Vec::new(), rollout };
-    let rollout = &evaluation.rollout;
-    let texts: Vec<String> =
-        rollout.completions.iter().map(|ids| policy.tokenizer.decode(ids)).collect();
-    let completions =
-        items.iter().zip(&texts).enumerate().map(|(row, ((item, _), text))| Completion {
-            prompt: &item.prompt,
-            text,
-            references: &item.references,
-            ended: rollout.end_reasons[row] == EndReason::Stop,
-            n_tokens: rollout.completions[row].len(),
-            extra: &item.extra,
-        });
-    let scores = metric.score_all(&completions.collect::<Vec<_>>());
-    for (((item, _), text), score) in items.iter().zip(texts).zip(scores) {
+    let rollout = best_of::held_out(policy, items, 1, (sampling, seed))?;
+    Ok(judge(policy, items, metric, rollout))
+}
+
+/// What a metric says of one completion of each item.
+pub(crate) fn judge(
+    policy: &Policy,
+    items: &[(Item, Vec<u32>)],
+    metric: &dyn Reward,
+    rollout: Rollout,
+) -> Evaluation {
+    let of_items: Vec<&Item> = items.iter().map(|(item, _)| item).collect();
+    let scores = best_of::scores(policy, &of_items, &rollout, metric);
+    let mut judged = Vec::new();
+    for ((item, ids), score) in of_items.iter().zip(&rollout.completions).zip(scores) {
         if let Some(score) = score {
             let reference = item.references.first().cloned();
-            let prompt = item.prompt.text();
-            evaluation.judged.push(Judged { prompt, reference, text, score: score.into() });
+            let (prompt, text) = (item.prompt.text(), policy.tokenizer.decode(ids));
+            judged.push(Judged { prompt, reference, text, score: score.into() });
         }
     }
-    Ok(evaluation)
+    Evaluation { judged, rollout }
 }
 
 /// An evaluation under the recipe's sampling.
@@ -330,7 +326,11 @@ impl Asked<'_> {
         let longest = policy.config().context_length.saturating_sub(sampling.max_completion_length);
         let items = fitting(policy, items, (longest, args.items))?;
         let nll = nll_nats(policy, &items)?.context("no item has a reference that fits")?;
-        let evaluation = evaluate(policy, &items, metric, (sampling, args.seed))?;
+        let draws = (sampling, args.seed);
+        let (evaluation, expected) = match BestOf::of_eval(args, metric, sampling, policy)? {
+            None => (evaluate(policy, &items, metric, draws)?, Vec::new()),
+            Some(best_of) => best_of.evaluate(policy, &items, metric, draws)?,
+        };
         let scores = evaluation.scores();
         let mut coins = coins(args.seed, Purpose::Bootstrap, 0);
         Ok(EvalResult {
@@ -338,6 +338,7 @@ impl Asked<'_> {
             n: scores.len(),
             score: Some(bootstrap::mean(&scores, &mut coins)?),
             mean_length: Some(evaluation.mean_length()),
+            expected_best: expected,
             ..self.result(nll)
         })
     }
@@ -365,6 +366,7 @@ impl Asked<'_> {
             nll_nats,
             perplexity: nll_nats.exp(),
             mean_length: None,
+            expected_best: Vec::new(),
             seed: self.args.seed,
             device: String::new(),
             model_sha256: String::new(),
@@ -375,9 +377,11 @@ impl Asked<'_> {
 fn in_words(result: &EvalResult) -> String {
     let EvalResult { n, task, nll_nats, perplexity, .. } = result;
     let likelihood = format!("perplexity {perplexity:.3} ({nll_nats:.4} nats a token)");
+    let expected = best_of::in_words(&result.expected_best);
     match (&result.metric, result.score, result.mean_length) {
         (Some(metric), Some(score), Some(length)) => format!(
-            "{metric} on {n} held-out items of {task}: {:.4} [{:.4}, {:.4}]\n{likelihood}, mean length {length:.1} tokens",
+            "{metric} on {n} held-out items of {task}: {:.4} [{:.4}, {:.4}]\n{likelihood}, mean length {length:.1} \
+             tokens{expected}",
             score.mean, score.low, score.high,
         ),
         _ => format!("{n} texts of {task}: {likelihood}"),

@@ -3,6 +3,7 @@
 pub mod args;
 pub mod batches;
 pub mod bench;
+pub mod best_of;
 pub mod bootstrap;
 pub mod compress;
 pub mod convert;

@@ -3,15 +3,17 @@
 use anyhow::Result;
 use kudos_core::model::VisionError;
 use kudos_core::model::vision::patches;
-use kudos_core::rollout::{Coins, Generation, generate};
-use kudos_core::task::Prompt;
+use kudos_core::rollout::{Coins, Generation, Rollout, generate};
+use kudos_core::task::{Item, Prompt};
 use kudos_core::text::chat::Message;
 use kudos_schema::{Sample, Sampling};
 use pollster::block_on;
 
 use crate::args::SampleArgs;
+use crate::best_of::{BestOf, chosen};
 use crate::evaluate::policy_files;
 use crate::policy::Policy;
+use crate::recipe::DataRecipe;
 use crate::usage::usage;
 use crate::{open_device, output, pictures, tuned};
 
@@ -38,14 +40,18 @@ pub fn run(args: &SampleArgs) -> Result<()> {
     let stop = policy.stop_tokens();
     let coins = Coins::new(args.seed, 0);
     let generation = Generation { sampling: &sampling, stop: &stop, coins, first_index: 0 };
-    let prompts = vec![ids; args.num_generations];
+    let best_of =
+        BestOf::of(&args.best_of, (None, DataRecipe::default()), &sampling, &selected.device)?;
+    let count = best_of.as_ref().map_or(1, |best_of| best_of.count);
+    let prompts = vec![ids; args.num_generations * count];
+    let asked = Asked { args, prompt, best_of };
     if args.adapter.is_empty() {
-        return write(&policy, &prompts, &generation, args);
+        return write(&policy, &prompts, &generation, &asked);
     }
     // One base for all: an adapter is put at it, writes, and is gone.
     for folder in &args.adapter {
         let tuned = tuned::with_adapter(&policy, folder)?;
-        write(&tuned, &prompts, &generation, args)?;
+        write(&tuned, &prompts, &generation, &asked)?;
     }
     Ok(())
 }
@@ -59,14 +65,44 @@ fn looking(policy: Policy, args: &SampleArgs) -> Result<(Policy, Vec<u32>)> {
     Ok((Policy { model, ..policy }, patches(0, vision)))
 }
 
+/// What is written for.
+struct Asked<'a> {
+    args: &'a SampleArgs,
+    prompt: Prompt,
+    best_of: Option<BestOf>,
+}
+
+impl Asked<'_> {
+    /// The completions that are printed.
+    fn kept(&self, policy: &Policy, rollout: Rollout) -> Result<Rollout> {
+        let Some(best_of) = &self.best_of else { return Ok(rollout) };
+        let item = Item {
+            id: String::new(),
+            prompt: self.prompt.clone(),
+            references: Vec::new(),
+            extra: serde_json::Map::new(),
+        };
+        let rewards = best_of.rewards(policy, &vec![&item; rollout.completions.len()], &rollout);
+        if rewards.iter().any(|reward| reward.is_nan()) {
+            return Err(usage(format!(
+                "reward `{}` compares with a reference, and a prompt alone has none: take another --best-by",
+                best_of.by.name()
+            )));
+        }
+        Ok(chosen(&rollout, &best_of.kept(&rewards)))
+    }
+}
+
 fn write(
     policy: &Policy,
     prompts: &[Vec<u32>],
     generation: &Generation<'_>,
-    args: &SampleArgs,
+    asked: &Asked<'_>,
 ) -> Result<()> {
+    let args = asked.args;
     let rollout = block_on(generate(&policy.model, prompts, generation))
         .map_err(|error| usage(error.to_string()))?;
+    let rollout = asked.kept(policy, rollout)?;
     for row in 0..rollout.completions.len() {
         let sample = Sample {
             text: policy.tokenizer.decode(&rollout.completions[row]),

@@ -24,6 +24,8 @@
 //! # Ok::<(), kudos_core::reward::RewardError>(())
 //! ```
 
+#[cfg(feature = "train")]
+mod best;
 mod mix;
 mod shape;
 mod text;
@@ -36,6 +38,8 @@ use thiserror::Error;
 use crate::task::Prompt;
 use crate::text::edit_distance::edit_distance;
 
+#[cfg(feature = "train")]
+pub use best::{best, expected_best};
 pub use mix::{Mix, Scored};
 pub use shape::{Distinct, Ended, Format, Length, Repetition, WellFormed};
 #[cfg(feature = "train")]

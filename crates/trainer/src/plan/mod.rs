@@ -120,7 +120,11 @@ fn mix(recipe: &Recipe, device: &Device) -> Result<Mix> {
     Mix::new(parts.collect::<Result<_>>()?).map_err(|error| usage(format!("reward: {error}")))
 }
 
-fn one_reward(
+/// The reward that a recipe asks for, its model on `device`.
+///
+/// # Errors
+/// If it is unknown or lacks its setting.
+pub(crate) fn one_reward(
     part: &RewardRecipe,
     (recipe, device): (&Recipe, &Device),
 ) -> Result<Box<dyn Reward>> {
