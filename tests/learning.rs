@@ -3,6 +3,7 @@
 
 mod critic;
 mod distil;
+mod kept;
 mod memory;
 mod ratios;
 

@@ -31,7 +31,7 @@ pub use importance::{
 pub use linear::{Linear, Linearized};
 pub use policy_gradient::{
     Algorithm, Baseline, Clip, Coefficients, Collected, Compat, Correction, Ddof, Deviation, Dual,
-    EntropyBonus, FlatGroups, Guard, KlCoefficient, KlPlacement, PolicyGradient,
+    EntropyBonus, FlatGroups, Guard, Kept, KlCoefficient, KlPlacement, PolicyGradient,
     PolicyGradientState, Prepared, Scale, Surrogate, Truncated, flat_groups,
     generalized_advantages,
 };

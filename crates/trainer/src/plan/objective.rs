@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use kudos_core::objective::{
-    Aggregation, Clip, Correction, Deviation, Dual, FlatGroups, Guard, PolicyGradient, RatioBound,
-    Scale, Surrogate, Truncated,
+    Aggregation, Baseline, Clip, Correction, Deviation, Dual, FlatGroups, Guard, Kept,
+    PolicyGradient, RatioBound, Scale, Surrogate, Truncated,
 };
 
 use crate::recipe::BatchRecipe;
@@ -43,15 +43,36 @@ pub(super) fn validate(objective: &PolicyGradient, batch: &BatchRecipe) -> Resul
         ),
         (
             batch.num_iterations * batch.mini_batches == 1
-                || objective.surrogate != Surrogate::ScoreFunction,
+                || objective.surrogate != Surrogate::ScoreFunction
+                || objective.kept.imitates(),
             "objective.surrogate is score_function, which is for completions of the policy as it is: \
              batch.num_iterations and batch.mini_batches must be 1, or take clip",
         ),
     ];
-    match rules.into_iter().find(|(holds, _)| !holds) {
+    match rules.into_iter().chain(of_kept(objective, batch)).find(|(holds, _)| !holds) {
         None => Ok(()),
         Some((_, remedy)) => Err(usage(remedy)),
     }
+}
+
+/// What is imitated has an advantage of 1, which nothing is taken off.
+fn of_kept(objective: &PolicyGradient, batch: &BatchRecipe) -> [(bool, &'static str); 2] {
+    let kept = match objective.kept {
+        Kept::All | Kept::AtLeast(_) => true,
+        Kept::Best(count) => (1..=batch.num_generations).contains(&count),
+    };
+    let plain = objective.baseline == Baseline::None && objective.scale == Scale::None;
+    [
+        (
+            kept,
+            "objective.kept best: keep at least 1 and at most batch.num_generations completions",
+        ),
+        (
+            plain || !objective.kept.imitates(),
+            "objective.kept imitates, whatever a completion earned: set objective.baseline and objective.scale to \
+             none, or take kept all",
+        ),
+    ]
 }
 
 const CLIP: &str =
@@ -142,6 +163,7 @@ mod tests {
             Algorithm::Cispo,
             Algorithm::Ppo,
             Algorithm::A2c,
+            Algorithm::Raft,
         ] {
             let choices = algorithm.ours().drawn_by(&kudos_schema::Sampling::default());
             validate(&choices, &batch).unwrap();

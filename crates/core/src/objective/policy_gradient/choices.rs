@@ -205,6 +205,18 @@ pub enum FlatGroups {
     },
 }
 
+/// Which completions of a prompt are learned from.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kept {
+    /// All, by their advantages.
+    All,
+    /// This many that earned most, imitated: each has an advantage of 1 (RAFT). Of equals the first.
+    Best(usize),
+    /// Those that earned at least this, imitated, too (ReST).
+    AtLeast(f64),
+}
+
 /// What is done about completions drawn from another distribution than the policy's own: an older
 /// policy, another number type, a cut of the sampling.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -219,6 +231,34 @@ pub enum Correction {
         /// What happens to large ratios.
         bound: RatioBound,
     },
+}
+
+impl Kept {
+    /// Whether what is kept is imitated, whatever it earned.
+    pub fn imitates(self) -> bool {
+        match self {
+            Self::All => false,
+            Self::Best(_) | Self::AtLeast(_) => true,
+        }
+    }
+
+    /// Whether each completion is kept, for groups of `group` completions a prompt.
+    pub(super) fn of(self, rewards: &[f64], group: usize) -> Vec<bool> {
+        match self {
+            Self::All => vec![true; rewards.len()],
+            Self::AtLeast(least) => rewards.iter().map(|reward| *reward >= least).collect(),
+            Self::Best(count) => {
+                let of_group = |rewards: &[f64]| {
+                    let mut order: Vec<usize> = (0..rewards.len()).collect();
+                    order.sort_by(|a, b| rewards[*b].total_cmp(&rewards[*a]));
+                    let mut kept = vec![false; rewards.len()];
+                    order.into_iter().take(count).for_each(|place| kept[place] = true);
+                    kept
+                };
+                rewards.chunks(group).flat_map(of_group).collect()
+            }
+        }
+    }
 }
 
 impl Deviation {

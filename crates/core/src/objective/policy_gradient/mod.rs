@@ -4,13 +4,14 @@
 //! Formula: `-sum_t w_t F_t + beta sum_t w_t kl_t - c sum_t w_t H_t`, w from the aggregation, and F from
 //! the surrogate: `A log p`; `r A`; `min(r A, clip(r, 1 - low, 1 + high) A)`, at least `dual A` where
 //! `A < 0`; or `sg(min(r, ceiling)) A log p`. r is the ratio to the policy that drew, of the token or of the
-//! completion. A is the reward minus a baseline, divided by a scale.
+//! completion. A is the reward minus a baseline, divided by a scale; or 1 for what is kept to be imitated, which
+//! makes it maximum likelihood of the policy's own best completions.
 //! Misleads when: the loss is read as progress. On policy its value says nothing, and is 0 where
 //! advantages sum to 0; only its gradient does. Watch the reward.
 //! Reference: Williams 1992; Ahmadian et al. 2024 for the leave-one-out baseline; Shao et al. 2024 (GRPO);
 //! Liu et al. 2025 (Dr. GRPO); Yu et al. 2025 (DAPO); Hu 2025 (REINFORCE++); Li et al. 2023 (ReMax);
 //! Zheng et al. 2025 (GSPO); MiniMax 2025 (CISPO); Schulman et al. 2016 and 2017 (GAE, PPO); Mnih et al.
-//! 2016 (A2C); Ye et al. 2020 (dual clip); Schulman 2020, "Approximating KL divergence" for k1, k2, k3;
+//! 2016 (A2C); Dong et al. 2023 (RAFT); Gulcehre et al. 2023 (ReST); Ye et al. 2020 (dual clip); Schulman 2020, "Approximating KL divergence" for k1, k2, k3;
 //! Ziegler et al. 2019 for the adaptive coefficient; He et al. 2025 for the adaptive entropy bonus.
 
 mod advantages;
@@ -24,7 +25,7 @@ mod tests;
 
 pub use advantages::{flat_groups, generalized_advantages};
 pub use choices::{
-    Baseline, Clip, Correction, Ddof, Deviation, Dual, EntropyBonus, FlatGroups, Guard,
+    Baseline, Clip, Correction, Ddof, Deviation, Dual, EntropyBonus, FlatGroups, Guard, Kept,
     KlCoefficient, KlPlacement, Scale, Surrogate, Truncated,
 };
 pub use presets::{Algorithm, Compat};
@@ -60,6 +61,8 @@ pub struct PolicyGradient {
     pub truncated: Truncated,
     /// What happens to groups without signal.
     pub flat_groups: FlatGroups,
+    /// Which completions of a prompt are learned from.
+    pub kept: Kept,
     /// What is done about completions of another distribution.
     pub correction: Correction,
     /// The temperature the completions were drawn at.
@@ -162,7 +165,8 @@ impl PolicyGradient {
         let kl_nats = if self.needs_reference() { mean(&sums) } else { 0.0 };
         self.steer(kl_nats, count, state);
         let flat = flat_groups(rewards, group);
-        let included = self.included(rollout, &flat, group);
+        let kept = self.kept.of(&shaped, group);
+        let included = self.included(rollout, (&flat, &kept), group);
         Prepared {
             experiences: self.experiences(collected, &advantages, &included),
             included,
@@ -208,7 +212,10 @@ impl PolicyGradient {
                 })
                 .collect();
         }
-        let mut of_completions = self.baseline.advantages(shaped, (group, greedy), state);
+        let mut of_completions = match self.kept {
+            Kept::All => self.baseline.advantages(shaped, (group, greedy), state),
+            Kept::Best(_) | Kept::AtLeast(_) => vec![1.0; shaped.len()],
+        };
         assert_eq!(of_completions.len(), shaped.len(), "a greedy reward for each prompt");
         self.scale.of_completions(&mut of_completions, shaped, group);
         let rows = kl.iter().zip(of_completions);
@@ -234,15 +241,20 @@ impl PolicyGradient {
     }
 
     /// Which completions are learned from.
-    fn included(&self, rollout: &Rollout, flat: &[bool], group: usize) -> Vec<bool> {
-        let kept = match self.flat_groups {
+    fn included(
+        &self,
+        rollout: &Rollout,
+        (flat, kept): (&[bool], &[bool]),
+        group: usize,
+    ) -> Vec<bool> {
+        let drops = match self.flat_groups {
             FlatGroups::Keep => false,
             FlatGroups::Drop | FlatGroups::Resample { .. } => true,
         };
         let rows = rollout.end_reasons.iter().enumerate();
         rows.map(|(row, reason)| {
             let ended = self.truncated != Truncated::Mask || *reason == EndReason::Stop;
-            ended && !(kept && flat[row / group])
+            ended && kept[row] && !(drops && flat[row / group])
         })
         .collect()
     }

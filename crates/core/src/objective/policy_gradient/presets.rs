@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Baseline, Clip, Correction, Ddof, Deviation, Dual, EntropyBonus, FlatGroups, Guard,
+    Baseline, Clip, Correction, Ddof, Deviation, Dual, EntropyBonus, FlatGroups, Guard, Kept,
     KlCoefficient, KlPlacement, PolicyGradient, Scale, Surrogate, Truncated,
 };
 use crate::objective::{Aggregation, RatioLevel};
@@ -38,6 +38,8 @@ pub enum Algorithm {
     Ppo,
     /// [`PolicyGradient::a2c`]
     A2c,
+    /// [`PolicyGradient::raft`]
+    Raft,
 }
 
 /// A library whose conventions are taken over.
@@ -69,6 +71,7 @@ impl PolicyGradient {
             aggregation: Aggregation::TokenMean,
             truncated: Truncated::Learn,
             flat_groups: FlatGroups::Keep,
+            kept: Kept::All,
             correction: Correction::None,
             temperature: 1.0,
         }
@@ -193,6 +196,16 @@ impl PolicyGradient {
             ..Self::reinforce()
         }
     }
+
+    /// RAFT, or rejection-sampling fine-tuning: the best completion of each prompt is imitated.
+    pub fn raft() -> Self {
+        Self {
+            baseline: Baseline::None,
+            kl_placement: KlPlacement::None,
+            kept: Kept::Best(1),
+            ..Self::reinforce()
+        }
+    }
 }
 
 impl Algorithm {
@@ -211,6 +224,7 @@ impl Algorithm {
             Self::Cispo => PolicyGradient::cispo(),
             Self::Ppo => PolicyGradient::ppo(),
             Self::A2c => PolicyGradient::a2c(),
+            Self::Raft => PolicyGradient::raft(),
         }
     }
 
@@ -257,7 +271,8 @@ impl Algorithm {
             | Self::ReinforcePlusPlusBaseline
             | Self::Remax
             | Self::Ppo
-            | Self::A2c => return None,
+            | Self::A2c
+            | Self::Raft => return None,
         })
     }
 
@@ -293,7 +308,7 @@ impl Algorithm {
                 scale: whiten,
                 ..base
             },
-            Self::Reinforce | Self::Cispo | Self::A2c => return None,
+            Self::Reinforce | Self::Cispo | Self::A2c | Self::Raft => return None,
         })
     }
 
@@ -318,7 +333,8 @@ impl Algorithm {
             | Self::Remax
             | Self::Gspo
             | Self::Cispo
-            | Self::A2c => return None,
+            | Self::A2c
+            | Self::Raft => return None,
         })
     }
 }

@@ -4,8 +4,8 @@
 use serde::Deserialize;
 
 use super::{
-    Algorithm, Baseline, Compat, Correction, EntropyBonus, FlatGroups, KlCoefficient, KlPlacement,
-    PolicyGradient, Scale, Surrogate, Truncated,
+    Algorithm, Baseline, Compat, Correction, EntropyBonus, FlatGroups, Kept, KlCoefficient,
+    KlPlacement, PolicyGradient, Scale, Surrogate, Truncated,
 };
 use crate::objective::Aggregation;
 
@@ -24,6 +24,7 @@ pub(super) struct Stated {
     aggregation: Option<Aggregation>,
     truncated: Option<Truncated>,
     flat_groups: Option<FlatGroups>,
+    kept: Option<Kept>,
     correction: Option<Correction>,
     temperature: Option<f64>,
 }
@@ -52,6 +53,7 @@ impl TryFrom<Stated> for PolicyGradient {
             aggregation: stated.aggregation.unwrap_or(base.aggregation),
             truncated: stated.truncated.unwrap_or(base.truncated),
             flat_groups: stated.flat_groups.unwrap_or(base.flat_groups),
+            kept: stated.kept.unwrap_or(base.kept),
             correction: stated.correction.unwrap_or(base.correction),
             temperature: stated.temperature.unwrap_or(base.temperature),
         })
