@@ -54,6 +54,8 @@ pub enum Verb {
     Dpo(RunArgs),
     /// Teach a policy what people called good and bad
     Kto(RunArgs),
+    /// Teach a policy by pairs and contests of its own samples
+    SelfPlay(RunArgs),
     /// Train a reward model on what people said
     Reward(RunArgs),
     /// Say how much memory a run would take, before it is started

@@ -79,7 +79,7 @@ fn sizes(recipe: &Recipe) -> Result<(TransformerConfig, (usize, usize))> {
     };
     let most = (recipe.data.max_prompt_length, recipe.sampling.max_completion_length);
     let longest = match recipe.stage {
-        Stage::Reinforce => (longest_prompt(recipe, &policy, most)?, most.1),
+        Stage::Reinforce | Stage::SelfPlay => (longest_prompt(recipe, &policy, most)?, most.1),
         Stage::Sft => longest_pair(recipe, &policy)?,
         Stage::Pretrain
         | Stage::Distill

@@ -37,6 +37,7 @@ pub mod report;
 pub mod reward_model;
 pub mod sample;
 pub mod score;
+pub mod self_play;
 pub mod self_test;
 pub mod session;
 pub mod store;
@@ -65,6 +66,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Some(Verb::OffPolicy(args)) => train(args, Some(Stage::OffPolicy)),
         Some(Verb::Dpo(args)) => train(args, Some(Stage::Dpo)),
         Some(Verb::Kto(args)) => train(args, Some(Stage::Kto)),
+        Some(Verb::SelfPlay(args)) => train(args, Some(Stage::SelfPlay)),
         Some(Verb::Reward(args)) => train(args, Some(Stage::Reward)),
         Some(Verb::Plan(args)) => forecast::run(args),
         Some(Verb::Distill(args)) => distil::run(args),
@@ -97,6 +99,7 @@ fn train(args: &RunArgs, stage: Option<Stage>) -> Result<()> {
         Stage::Pretrain | Stage::Sft => supervised::run(&plan, &selected),
         Stage::Reinforce => reinforce::run(&plan, &selected),
         Stage::OffPolicy | Stage::Dpo | Stage::Kto => rated::run(&plan, &selected),
+        Stage::SelfPlay => self_play::run(&plan, &selected),
         Stage::Reward => reward_model::run(&plan, &selected),
         Stage::Distill => distil::run_plan(&plan, &selected),
     }

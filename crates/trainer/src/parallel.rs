@@ -18,7 +18,7 @@ use kudos_core::learn::{
 use kudos_core::model::{Critic, Scorer, Transformer, Trunk};
 use kudos_core::objective::{Experience, Judgement, Objective, ValueClip};
 use kudos_core::optim::Gradients;
-use kudos_core::rollout::{GenerateError, Generation, Rollout, generate};
+use kudos_core::rollout::{GenerateError, Generation, Mixture, Rollout, generate, generate_mixed};
 use kudos_core::tuning::has_dropout;
 use pollster::block_on;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -79,6 +79,29 @@ impl Workers {
         let rollouts = run(&parts, |(first, part)| {
             let first_index = generation.first_index + first;
             block_on(generate(model, part, &Generation { first_index, ..generation.clone() }))
+        });
+        let mut all = Rollout::default();
+        for rollout in rollouts {
+            all.append(rollout?);
+        }
+        Ok(all)
+    }
+
+    /// As [`Self::generate`], from a mixture of two policies.
+    ///
+    /// # Errors
+    /// What [`generate_mixed`] reports.
+    pub fn generate_mixed(
+        self,
+        mixture: &Mixture<'_>,
+        prompts: &[Vec<u32>],
+        generation: &Generation<'_>,
+    ) -> Result<Rollout, GenerateError> {
+        let parts = self.cut(prompts);
+        let rollouts = run(&parts, |(first, part)| {
+            let first_index = generation.first_index + first;
+            let generation = Generation { first_index, ..generation.clone() };
+            block_on(generate_mixed(mixture, part, &generation))
         });
         let mut all = Rollout::default();
         for rollout in rollouts {

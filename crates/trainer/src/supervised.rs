@@ -233,7 +233,8 @@ fn prepare(
         | Stage::Dpo
         | Stage::Kto
         | Stage::Reward
-        | Stage::Distill => {
+        | Stage::Distill
+        | Stage::SelfPlay => {
             let files = policy_files(recipe.model.as_deref())?;
             let policy = files.load(device).map_err(|error| usage(error.to_string()))?;
             let policy = pictures::with_eyes(policy, seen, recipe);

@@ -44,7 +44,8 @@ pub fn check(recipe: &Recipe) -> Result<()> {
         | Stage::OffPolicy
         | Stage::Dpo
         | Stage::Kto
-        | Stage::Distill => false,
+        | Stage::Distill
+        | Stage::SelfPlay => false,
     };
     if whole && !recipe.tuning.is_full() {
         let verb = recipe.stage.name();

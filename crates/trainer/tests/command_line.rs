@@ -9,6 +9,8 @@ mod distil;
 mod games;
 #[path = "command_line/plan.rs"]
 mod plan;
+#[path = "command_line/self_play.rs"]
+mod self_play;
 #[path = "command_line/toy.rs"]
 mod toy;
 #[path = "command_line/tuning.rs"]

@@ -9,6 +9,8 @@ mod aggregation;
 mod critic;
 #[cfg(feature = "train")]
 mod distil;
+#[cfg(feature = "train")]
+mod game;
 mod importance;
 mod linear;
 mod policy_gradient;
@@ -25,6 +27,8 @@ pub use aggregation::Aggregation;
 pub use critic::{CriticLoss, Judgement, JudgementBatch, ValueClip, explained_variance};
 #[cfg(feature = "train")]
 pub use distil::{Distil, Lesson, Told, tell};
+#[cfg(feature = "train")]
+pub use game::{Contest, Verdicts, nash_md};
 pub use importance::{
     Importance, ImportanceReport, RatioBound, RatioLevel, Weighed, effective_share,
 };

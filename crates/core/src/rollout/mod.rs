@@ -5,6 +5,8 @@
 mod alternatives;
 mod coins;
 mod generate;
+#[cfg(feature = "train")]
+mod mixture;
 mod sampling;
 #[cfg(feature = "train")]
 mod trajectory;
@@ -16,6 +18,8 @@ pub use coins::Coins;
 pub use generate::{
     GenerateError, Generation, Rollout, StopTokens, Watch, generate, generate_watched,
 };
+#[cfg(feature = "train")]
+pub use mixture::{Mixture, generate_mixed};
 pub use sampling::{Drawn, distribution, draw, log_probs, penalize};
 #[cfg(feature = "train")]
 pub use trajectory::{Trajectory, trajectories};

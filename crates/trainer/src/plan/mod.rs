@@ -4,6 +4,7 @@ mod distil;
 mod objective;
 mod reading;
 mod rules;
+mod self_play;
 
 use std::path::PathBuf;
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 use burn::tensor::Device;
 use kudos_core::objective::{Aggregation, Baseline, RatioBound};
 
-use super::{distil, mix, objective};
+use super::{distil, mix, objective, self_play};
 use crate::recipe::{Recipe, Stage};
 use crate::tuned;
 use crate::usage::usage;
@@ -46,6 +46,7 @@ pub(super) fn validate(recipe: &Recipe) -> Result<()> {
         Stage::Sft => some_data(recipe),
         Stage::Distill => distil::validate(recipe),
         Stage::Reinforce => validate_reinforce(recipe),
+        Stage::SelfPlay => self_play::validate(recipe),
         Stage::OffPolicy | Stage::Dpo | Stage::Kto | Stage::Reward => validate_feedback(recipe),
     }
 }

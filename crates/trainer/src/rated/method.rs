@@ -4,11 +4,13 @@
 use anyhow::Result;
 use kudos_core::learn::Learned;
 use kudos_core::model::Transformer;
-use kudos_core::objective::{Experience, Linear};
+use kudos_core::objective::{Experience, Linear, Side};
+use kudos_core::optim::AdamW;
 
 use crate::parallel::Workers;
 use crate::recipe::Recipe;
 use crate::session::Examples;
+use crate::supervised::{number, schedule};
 
 /// Sequences scored together.
 pub(crate) const SCORING_BATCH: usize = 64;
@@ -106,6 +108,21 @@ impl Models<'_> {
         };
         Ok(of(self.policy)?.into_iter().zip(of(self.reference)?).collect())
     }
+
+    /// Each completion as a preference loss sees it.
+    ///
+    /// # Errors
+    /// A failing device.
+    pub(crate) fn sides(&self, pairs: &[Pair<'_>]) -> Result<Vec<Side>> {
+        let sums = self.sums(pairs)?.into_iter().zip(pairs);
+        Ok(sums
+            .map(|((policy, reference), (_, completion))| Side {
+                policy,
+                reference,
+                tokens: completion.len(),
+            })
+            .collect())
+    }
 }
 
 impl At<'_> {
@@ -125,6 +142,27 @@ impl At<'_> {
         let size = self.recipe.batch.micro_batch_size;
         self.models.workers.learn(self.tracked, &experiences, objective, size)
     }
+}
+
+/// Moves the weights along a gradient, if there is one; what the journal takes of it.
+///
+/// # Errors
+/// A failing device.
+pub(crate) fn moved(
+    learned: Option<Learned>,
+    (model, optimizer): (&mut Transformer, &mut AdamW),
+    recipe: &Recipe,
+    step: usize,
+) -> Result<Vec<(String, f64)>> {
+    let learning_rate = schedule(recipe).learning_rate(step);
+    let mut numbers = vec![("learning_rate".to_owned(), learning_rate)];
+    if let Some(mut learned) = learned {
+        optimizer.regularize(model, &mut learned.gradients);
+        let norm = learned.gradients.clip(recipe.optimizer.max_grad_norm);
+        *model = optimizer.step(model.clone(), learned.gradients, learning_rate);
+        numbers.push(("grad_norm".to_owned(), number(norm)?));
+    }
+    Ok(numbers)
 }
 
 /// Tokens of the completions.

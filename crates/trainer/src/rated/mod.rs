@@ -3,10 +3,10 @@
 //! A tenth of the prompts is held out; what is said of them judges the policy before and after.
 
 mod labels;
-mod method;
+pub(crate) mod method;
 pub(crate) mod off_policy;
 mod outcome;
-mod pairs;
+pub(crate) mod pairs;
 pub(crate) mod said;
 
 use std::time::Instant;
@@ -25,11 +25,10 @@ use crate::plan::Plan;
 use crate::policy::Policy;
 use crate::recipe::{Recipe, Stage};
 use crate::session::{Session, StepNumbers, frozen, seed_device, working};
-use crate::supervised::{number, schedule};
 use crate::usage::usage;
 use crate::{data, tuned};
 use labels::Labels;
-use method::{At, Method, Models};
+use method::{At, Method, Models, moved};
 use off_policy::OffPolicy;
 use pairs::Pairs;
 use said::LeftOut;
@@ -123,7 +122,8 @@ fn method(recipe: &Recipe, policy: &Policy, out: &mut LeftOut) -> Result<Box<dyn
         | Stage::Pretrain
         | Stage::Sft
         | Stage::Reinforce
-        | Stage::Distill => {
+        | Stage::Distill
+        | Stage::SelfPlay => {
             let examples = off_policy::of_ratings(&heard, policy, out);
             Box::new(OffPolicy::new(examples, feedback.importance, recipe.objective.clone()))
         }
@@ -143,17 +143,10 @@ impl Rated<'_> {
         let models = Models { policy: &reading, reference: &self.reference, workers };
         seed_device(&self.policy.model.device(), recipe.seed, step);
         let taught = self.method.learn(&At { tracked: &tracked, models, recipe }, &indices)?;
-        let learning_rate = schedule(recipe).learning_rate(step);
         let mut others: Vec<(String, f64)> =
             taught.others.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-        others.push(("learning_rate".to_owned(), learning_rate));
-        if let Some(mut learned) = taught.learned {
-            self.optimizer.regularize(&self.policy.model, &mut learned.gradients);
-            let norm = learned.gradients.clip(recipe.optimizer.max_grad_norm);
-            let model = self.policy.model.clone();
-            self.policy.model = self.optimizer.step(model, learned.gradients, learning_rate);
-            others.push(("grad_norm".to_owned(), number(norm)?));
-        }
+        let weights = (&mut self.policy.model, &mut self.optimizer);
+        others.extend(moved(taught.learned, weights, recipe, step)?);
         let numbers = StepNumbers {
             headline: taught.headline,
             figures: taught.figures,

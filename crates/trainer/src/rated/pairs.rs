@@ -58,11 +58,7 @@ impl Pairs {
 
     fn sides(&self, models: &Models<'_>, examples: &[&Preferred]) -> Result<Vec<Scored>> {
         let rows = flat(examples);
-        let sums = models.sums(&rows)?;
-        let sides = sums.into_iter().zip(&rows).map(|((policy, reference), (_, completion))| {
-            Side { policy, reference, tokens: completion.len() }
-        });
-        let sides: Vec<Side> = sides.collect();
+        let sides = models.sides(&rows)?;
         let pairs = sides.chunks(2).zip(examples);
         Ok(pairs
             .map(|(two, example)| Scored {
@@ -71,6 +67,34 @@ impl Pairs {
                 weight: example.weight,
             })
             .collect())
+    }
+}
+
+/// What a preference loss learns from pairs, whose completions are `rows`: chosen, rejected, chosen, ...
+pub(crate) fn teach(
+    preference: &Preference,
+    at: &At<'_>,
+    rows: &[Pair<'_>],
+    scored: &[Scored],
+) -> Taught {
+    let linearized = preference.linearize(scored);
+    let report = preference.report(scored);
+    Taught {
+        learned: (!rows.is_empty()).then(|| at.follow(rows, &linearized.slopes)),
+        headline: ("loss", linearized.loss),
+        figures: vec![
+            ("rewards/accuracies", report.accuracy),
+            ("logps/chosen", report.logps_chosen),
+        ],
+        others: vec![
+            ("rewards/chosen", report.rewards_chosen),
+            ("rewards/rejected", report.rewards_rejected),
+            ("rewards/margins", report.rewards_chosen - report.rewards_rejected),
+            ("logps/rejected", report.logps_rejected),
+            ("nll_loss", report.nll_chosen),
+        ],
+        tokens: tokens(rows),
+        advice: None,
     }
 }
 
@@ -95,26 +119,8 @@ impl Method for Pairs {
         let examples: Vec<&Preferred> =
             indices.iter().map(|index| &self.data.train[*index]).collect();
         let scored = self.sides(&at.models, &examples)?;
-        let linearized = self.preference.linearize(&scored);
-        let report = self.preference.report(&scored);
-        let rows = flat(&examples);
-        Ok(Taught {
-            learned: Some(at.follow(&rows, &linearized.slopes)),
-            headline: ("loss", linearized.loss),
-            figures: vec![
-                ("rewards/accuracies", report.accuracy),
-                ("logps/chosen", report.logps_chosen),
-            ],
-            others: vec![
-                ("rewards/chosen", report.rewards_chosen),
-                ("rewards/rejected", report.rewards_rejected),
-                ("rewards/margins", report.rewards_chosen - report.rewards_rejected),
-                ("logps/rejected", report.logps_rejected),
-                ("nll_loss", report.nll_chosen),
-            ],
-            tokens: tokens(&rows),
-            advice: self.advice(&report),
-        })
+        let advice = self.advice(&self.preference.report(&scored));
+        Ok(Taught { advice, ..teach(&self.preference, at, &flat(&examples), &scored) })
     }
 
     fn judge(&self, models: &Models<'_>) -> Result<Vec<Point>> {

@@ -4,11 +4,13 @@ mod critic;
 mod distil;
 mod feedback;
 mod optimizer;
+mod self_play;
 
 pub use critic::CriticRecipe;
 pub use distil::{CutOff, DistilRecipe, Level};
 pub use feedback::{FeedbackRecipe, TrunkUse};
 pub use optimizer::{OptimizerRecipe, Precision};
+pub use self_play::{Pairing, SelfPlay, SelfPlayRecipe};
 
 use std::path::PathBuf;
 
@@ -50,12 +52,14 @@ pub struct Recipe {
     pub objective: PolicyGradient,
     /// How a critic learns, where the objective's baseline is `value`.
     pub critic: CriticRecipe,
-    /// What completions earn in `reinforce`, and by what the teacher's are chosen in `distill`.
+    /// What completions earn in `reinforce` and `self-play`, and by what the teacher's are chosen in `distill`.
     pub reward: Vec<RewardRecipe>,
     /// What people said, and how it is learned from, in `off-policy`, `dpo`, `kto` and `reward`.
     pub feedback: FeedbackRecipe,
     /// Who teaches in `distill`, and what of it is learned.
     pub distil: DistilRecipe,
+    /// Against whom a policy plays in `self-play`.
+    pub self_play: SelfPlayRecipe,
     /// When the run looks at itself and saves.
     pub watch: WatchRecipe,
 }
@@ -81,6 +85,8 @@ pub enum Stage {
     Reward,
     /// Imitation of a larger policy.
     Distill,
+    /// Preference loss on the policy's own samples, or a game of it with itself.
+    SelfPlay,
 }
 
 impl Stage {
@@ -95,6 +101,7 @@ impl Stage {
             Self::Kto => "kto",
             Self::Reward => "reward",
             Self::Distill => "distill",
+            Self::SelfPlay => "self-play",
         }
     }
 }
@@ -120,7 +127,7 @@ pub struct DataRecipe {
 pub struct BatchRecipe {
     /// Prompts (or text sequences) a gradient.
     pub prompts: usize,
-    /// Completions of each prompt in `reinforce`.
+    /// Completions of each prompt in `reinforce` and `self-play`.
     pub num_generations: usize,
     /// Sequences in one forward and backward pass; changes memory and time, not the result.
     pub micro_batch_size: usize,
@@ -207,7 +214,7 @@ impl Recipe {
                 },
                 ..recipe.gentle()
             },
-            Stage::Dpo | Stage::Kto | Stage::Reward => recipe.gentle(),
+            Stage::Dpo | Stage::Kto | Stage::Reward | Stage::SelfPlay => recipe.gentle(),
         }
     }
 
@@ -238,6 +245,7 @@ impl Default for Recipe {
             reward: Vec::new(),
             feedback: FeedbackRecipe::default(),
             distil: DistilRecipe::default(),
+            self_play: SelfPlayRecipe::default(),
             watch: WatchRecipe::default(),
         }
     }

@@ -13,25 +13,25 @@ use crate::parallel::Workers;
 use crate::policy::Policy;
 
 /// Completions with what they earned; those of one prompt are neighbors.
-pub(super) struct Rewarded<'a> {
+pub(crate) struct Rewarded<'a> {
     /// One a prompt.
-    pub(super) items: Vec<&'a (Item, Vec<u32>)>,
-    pub(super) rollout: Rollout,
-    pub(super) texts: Vec<String>,
-    pub(super) totals: Vec<f32>,
+    pub(crate) items: Vec<&'a (Item, Vec<u32>)>,
+    pub(crate) rollout: Rollout,
+    pub(crate) texts: Vec<String>,
+    pub(crate) totals: Vec<f32>,
     /// One row a completion, one column a reward.
-    pub(super) parts: Vec<Vec<Option<f32>>>,
+    pub(crate) parts: Vec<Vec<Option<f32>>>,
     /// What the greedy completion of each prompt earned, where that is the baseline.
-    pub(super) greedy: Vec<f32>,
+    pub(crate) greedy: Vec<f32>,
     /// Prompts drawn in place of those without signal.
-    pub(super) resampled: usize,
+    pub(crate) resampled: usize,
 }
 
 /// Draws from `policy` for the prompts of step `step`, and for others in place of groups without signal.
 ///
 /// # Errors
 /// A failing device.
-pub(super) fn collect<'a>(
+pub(crate) fn collect<'a>(
     setting: &'a Setting<'_>,
     policy: &Policy,
     step: usize,
@@ -84,16 +84,16 @@ fn groups<'a>(
 }
 
 /// How a group is drawn.
-pub(super) struct Draw<'a> {
-    pub(super) sampling: &'a Sampling,
-    pub(super) coins: Coins,
-    pub(super) first_index: usize,
+pub(crate) struct Draw<'a> {
+    pub(crate) sampling: &'a Sampling,
+    pub(crate) coins: Coins,
+    pub(crate) first_index: usize,
     /// Completions a prompt.
-    pub(super) group: usize,
+    pub(crate) group: usize,
 }
 
 /// Draws completions for each item and rewards them.
-pub(super) fn rewarded<'a>(
+pub(crate) fn rewarded<'a>(
     setting: &Setting<'_>,
     policy: &Policy,
     items: Vec<&'a (Item, Vec<u32>)>,
@@ -110,10 +110,20 @@ pub(super) fn rewarded<'a>(
     };
     let workers = Workers::of(&policy.model.device());
     let rollout = workers.generate(&policy.model, &prompts, &generation)?;
+    Ok(earned(setting, policy, (items, draw.group), rollout))
+}
+
+/// What completions earn, `group` of each item one after the other.
+pub(crate) fn earned<'a>(
+    setting: &Setting<'_>,
+    policy: &Policy,
+    (items, group): (Vec<&'a (Item, Vec<u32>)>, usize),
+    rollout: Rollout,
+) -> Rewarded<'a> {
     let texts: Vec<String> =
         rollout.completions.iter().map(|ids| policy.tokenizer.decode(ids)).collect();
     let completions = texts.iter().enumerate().map(|(row, text)| {
-        let item = &items[row / draw.group].0;
+        let item = &items[row / group].0;
         Completion {
             prompt: &item.prompt,
             text,
@@ -127,7 +137,7 @@ pub(super) fn rewarded<'a>(
     // A completion that no reward applies to teaches nothing: it earns what its group earns not.
     let totals = scored.iter().map(|scored| scored.total.unwrap_or(0.0)).collect();
     let parts = scored.into_iter().map(|scored| scored.parts).collect();
-    Ok(Rewarded { items, rollout, texts, totals, parts, greedy: Vec::new(), resampled: 0 })
+    Rewarded { items, rollout, texts, totals, parts, greedy: Vec::new(), resampled: 0 }
 }
 
 impl Rewarded<'_> {

@@ -1,6 +1,6 @@
 //! What a step tells the journal.
 
-use kudos_core::objective::{ImportanceReport, Prepared};
+use kudos_core::objective::ImportanceReport;
 use kudos_core::reward::Mix;
 use kudos_schema::EndReason;
 
@@ -12,10 +12,10 @@ use crate::journal::SampleRow;
 const SAMPLES_A_STEP: usize = 2;
 
 /// The mean reward, and what else the journal takes of the rewards.
-pub(super) fn of_rewards(
+pub(crate) fn of_rewards(
     rewards: &Mix,
     rewarded: &Rewarded<'_>,
-    prepared: &Prepared,
+    flat: f64,
 ) -> (f64, Vec<(String, f64)>) {
     let totals: Vec<f64> = rewarded.totals.iter().map(|total| f64::from(*total)).collect();
     let lengths: Vec<f64> =
@@ -26,7 +26,7 @@ pub(super) fn of_rewards(
     });
     let mut others = vec![
         ("reward_std".to_owned(), deviation(&totals)),
-        ("frac_reward_zero_std".to_owned(), prepared.frac_reward_zero_std),
+        ("frac_reward_zero_std".to_owned(), flat),
         ("groups/resampled".to_owned(), rewarded.resampled as f64),
         ("completions/mean_length".to_owned(), mean(&lengths)),
         ("completions/clipped_ratio".to_owned(), mean(&clipped.collect::<Vec<_>>())),
@@ -76,7 +76,7 @@ pub(super) fn of_updates(
 }
 
 /// The first completion of the first prompts.
-pub(super) fn sample_rows(rewarded: &Rewarded<'_>, step: usize, group: usize) -> Vec<SampleRow> {
+pub(crate) fn sample_rows(rewarded: &Rewarded<'_>, step: usize, group: usize) -> Vec<SampleRow> {
     let items = rewarded.items.iter().take(SAMPLES_A_STEP).enumerate();
     items
         .map(|(place, item)| {

@@ -6,9 +6,9 @@
 //! after the policy, from the same mini-batches.
 
 mod advice;
-mod collect;
+pub(crate) mod collect;
 mod critic;
-mod metrics;
+pub(crate) mod metrics;
 mod update;
 
 use std::time::Instant;
@@ -43,13 +43,13 @@ use update::{AtStep, Learners, Updated, update};
 const REFERENCE_BATCH: usize = 64;
 
 /// What stays the same during a run.
-struct Setting<'a> {
-    plan: &'a Plan,
-    train: Vec<(Item, Vec<u32>)>,
+pub(crate) struct Setting<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) train: Vec<(Item, Vec<u32>)>,
     validation: Vec<(Item, Vec<u32>)>,
-    rewards: Mix,
+    pub(crate) rewards: Mix,
     own_metric: Option<Box<dyn Reward>>,
-    reference: Transformer,
+    pub(crate) reference: Transformer,
     schedule: Schedule,
 }
 
@@ -126,16 +126,29 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     let Reinforce { setting, policy, .. } = training;
     tuned::write(session.directory.path(), &policy, recipe)?;
     let after = Policy { model: frozen(&policy.model), ..policy.clone() };
-    let policies = (&before, &after);
-    let (before_eval, after_eval) =
-        summary::compare(recipe, setting.metric(), policies, &held_out)?;
+    finish(session, &setting, (&before, &after), (&task.name, &selected.name, &held_out))
+}
+
+/// Judges both policies on held-out items of a task and writes what a run leaves.
+///
+/// # Errors
+/// A failing device, a full disk.
+pub(crate) fn finish(
+    session: Session,
+    setting: &Setting<'_>,
+    (before, after): (&Policy, &Policy),
+    (task, device, held_out): (&str, &str, &[(Item, Vec<u32>)]),
+) -> Result<()> {
+    let recipe = &setting.plan.recipe;
+    let policies = (before, after);
+    let (before_eval, after_eval) = summary::compare(recipe, setting.metric(), policies, held_out)?;
     summary::write(
         session,
         &Finished {
             recipe,
-            task: &task.name,
+            task,
             metric: setting.metric().name(),
-            device: &selected.name,
+            device,
             before: &before_eval,
             after: &after_eval,
             kl_nats: evaluate::kl_nats(
@@ -143,7 +156,7 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
                 &before.model,
                 recipe.sampling.temperature,
             )?,
-            policy: &after,
+            policy: after,
         },
     )
 }
@@ -154,7 +167,7 @@ impl<'a> Setting<'a> {
         self.own_metric.as_deref().unwrap_or(&self.rewards)
     }
 
-    fn new(plan: &'a Plan, before: &Policy, task: &TaskData) -> Result<Self> {
+    pub(crate) fn new(plan: &'a Plan, before: &Policy, task: &TaskData) -> Result<Self> {
         let recipe = &plan.recipe;
         let context = before.config().context_length;
         let room = context.saturating_sub(recipe.sampling.max_completion_length);
@@ -171,13 +184,22 @@ impl<'a> Setting<'a> {
         Ok(Self {
             validation: fitting(before, &task.validation, (longest, limit))?,
             train,
-            rewards: plan.rewards(&before.model.device())?,
+            rewards: rewards(plan, before, task)?,
             own_metric: own_metric(task)?,
             reference: working(&before.model, recipe.optimizer.precision),
             schedule: schedule(recipe),
             plan,
         })
     }
+}
+
+/// What completions earn: as the recipe says, else the task's metric, by which nothing is then learned.
+fn rewards(plan: &Plan, before: &Policy, task: &TaskData) -> Result<Mix> {
+    if plan.recipe.reward.is_empty() {
+        let metric = vec![(metric(metric_of(&task.name), task)?, 1.0)];
+        return Mix::new(metric).map_err(|error| usage(error.to_string()));
+    }
+    plan.rewards(&before.model.device())
 }
 
 /// The metric of a task; none where there is nothing to compare with.
@@ -202,7 +224,11 @@ pub fn source(recipe: &Recipe) -> Result<TaskData> {
 
 /// The unseen items of the final table; a user's set without a test split lends its validation, one with
 /// neither, since all of it is alike, what is learned from.
-fn held_out(recipe: &Recipe, policy: &Policy, task: &TaskData) -> Result<Vec<(Item, Vec<u32>)>> {
+pub(crate) fn held_out(
+    recipe: &Recipe,
+    policy: &Policy,
+    task: &TaskData,
+) -> Result<Vec<(Item, Vec<u32>)>> {
     let parts = [&task.test, &task.validation, &task.train];
     let items = parts.into_iter().find(|part| !part.is_empty()).unwrap_or(&task.train);
     if std::ptr::eq(items, &task.train) {
@@ -242,7 +268,8 @@ impl Reinforce<'_> {
         recipe.objective.saw_entropy(updated.entropy, state);
         let tokens = rewarded.rollout.completions.iter().map(Vec::len).sum();
         session.state.tokens += tokens as u64;
-        let (reward, mut others) = metrics::of_rewards(&setting.rewards, &rewarded, &prepared);
+        let (reward, mut others) =
+            metrics::of_rewards(&setting.rewards, &rewarded, prepared.frac_reward_zero_std);
         let importance = prepared.importance.as_ref();
         let truncated = value_of(&others, "completions/clipped_ratio");
         // A single completion is no group that could say something.
@@ -321,7 +348,7 @@ fn seen_of(updated: &Updated, prepared: &Prepared) -> Seen {
 }
 
 /// Mean of the task's metric on validation items, under the recipe's sampling.
-fn validate(setting: &Setting<'_>, policy: &Policy) -> Result<f64> {
+pub(crate) fn validate(setting: &Setting<'_>, policy: &Policy) -> Result<f64> {
     let recipe = &setting.plan.recipe;
     let reading = Policy { model: frozen(&policy.model), ..policy.clone() };
     let drawn = draw(&reading, &setting.validation, setting.metric(), recipe)?;
