@@ -55,6 +55,7 @@ fn preference_losses_and_slopes_are_torchs() {
             "ipo" => PreferenceLoss::Ipo,
             "robust" => PreferenceLoss::Robust,
             "sigmoid_norm" => PreferenceLoss::SigmoidNorm,
+            "apo_zero" => PreferenceLoss::ApoZero,
             "simpo" => PreferenceLoss::SimPo { margin: case["margin"].as_f64().unwrap() },
             "orpo" => PreferenceLoss::Orpo,
             other => panic!("loss {other}"),

@@ -260,6 +260,7 @@ fn the_gradient_of_a_preference_loss_is_its_finite_difference_in_any_micro_batch
         PreferenceLoss::Ipo,
         PreferenceLoss::Robust,
         PreferenceLoss::SigmoidNorm,
+        PreferenceLoss::ApoZero,
         PreferenceLoss::SimPo { margin: 0.3 },
         PreferenceLoss::Orpo,
     ] {

@@ -9,6 +9,7 @@ and verdicts; and for each case the loss and its gradient by the policy's log-pr
     ipo      = (d' - 1 / (2 beta))^2, d' of log-ratios divided by the number of tokens each (TRL 1.16)
     robust   = (-(1 - e) logsigmoid(beta d) + e logsigmoid(-beta d)) / (1 - 2 e)   (TRL 1.16)
     sigmoid_norm = -logsigmoid(beta d'), d' as for ipo (TRL 1.16)
+    apo_zero = 1 - sigmoid(beta (logp_chosen - ref_chosen)) + sigmoid(beta (logp_rejected - ref_rejected))   (TRL 1.16)
     simpo    = -(1 - e) logsigmoid(beta (a - gamma / beta)) - e logsigmoid(-beta (a - gamma / beta)),
                a = mean logp_chosen - mean logp_rejected over tokens (TRL 1.16, CPOTrainer)
     orpo     = -beta logsigmoid(a - (log1p(-exp(mean logp_chosen)) - log1p(-exp(mean logp_rejected))))
@@ -60,6 +61,8 @@ def preference(case, data):
         losses = (clean - flipped) / (1 - 2 * smoothing)
     elif case["loss"] == "sigmoid_norm":
         losses = -F.logsigmoid(beta * d)
+    elif case["loss"] == "apo_zero":
+        losses = 1 - torch.sigmoid(beta * ratio[:, 0]) + torch.sigmoid(beta * ratio[:, 1])
     elif case["loss"] == "simpo":
         logits = ahead - case["margin"] / beta
         losses = -F.logsigmoid(beta * logits) * (1 - smoothing) - F.logsigmoid(-beta * logits) * smoothing
@@ -136,6 +139,8 @@ def main():
         {"loss": "simpo", "beta": 2.0, "margin": 0.5},
         {"loss": "simpo", "beta": 2.0, "margin": 1.0, "label_smoothing": 0.1},
         {"loss": "orpo", "beta": 0.1},
+        {"loss": "apo_zero", "beta": 0.3},
+        {"loss": "apo_zero", "beta": 0.1, "rpo_alpha": 0.5},
     ]
     kto_cases = []
     for others in (draw(PAIRS) + 1, draw(PAIRS) - 4):

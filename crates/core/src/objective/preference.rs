@@ -4,7 +4,8 @@
 //! Formula: with `d = (log p(c) - log r(c)) - (log p(x) - log r(x))` for chosen c, rejected x, reference r:
 //! sigmoid `-(1 - e) log s(b d) - e log s(-b d)` (cDPO with e above 0), robust
 //! `(-(1 - e) log s(b d) + e log s(-b d)) / (1 - 2 e)`, hinge `max(0, 1 - b d)`, IPO `(d - 1 / (2 b))^2` and
-//! sigmoid_norm `-log s(b d)` with d of log-probabilities that are means over tokens. Without a reference:
+//! sigmoid_norm `-log s(b d)` with d of log-probabilities that are means over tokens; APO-zero
+//! `1 - s(b (log p(c) - log r(c))) + s(b (log p(x) - log r(x)))`, each side by itself. Without a reference:
 //! SimPO is the sigmoid of `b m - margin`, ORPO `-b log s(m + log(1 - e^x') - log(1 - e^c'))` plus the
 //! likelihood below at weight 1, `m = c' - x'` being of means over tokens, too.
 //! Mean over pairs, weighted. Added to it, for any loss:
@@ -12,10 +13,10 @@
 //! mean over the tokens of all chosen of the batch, not over sequences, as TRL's `rpo_alpha` and its loss
 //! `sft` have it, but over the whole batch where TRL takes each micro-batch's own.
 //! Misleads when: the loss falls because both log-probabilities fall, the rejected one faster: watch
-//! `logps/chosen`, and set `rpo_alpha`.
+//! `logps/chosen`, and set `rpo_alpha`, or take APO-zero, which asks for likelier chosen by themselves.
 //! Reference: Rafailov et al. 2023 (DPO); Mitchell 2023 (label smoothing); Chowdhury et al. 2024 (robust);
 //! Meng et al. 2024 (SimPO); Hong et al. 2024 (ORPO); Lambert et al. 2024 (length-normalized); Azar et al. 2024 (IPO; the mean
-//! over tokens is TRL's); Zhao et al. 2023 (SLiC, hinge); Pang et al. 2024 (the likelihood of the chosen,
+//! over tokens is TRL's); Zhao et al. 2023 (SLiC, hinge); D'Oosterlinck et al. 2024 (APO-zero); Pang et al. 2024 (the likelihood of the chosen,
 //! there over each sequence's length).
 
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,8 @@ pub enum PreferenceLoss {
     Robust,
     /// DPO of means over tokens.
     SigmoidNorm,
+    /// APO-zero: the chosen up and the rejected down, each against the reference by itself.
+    ApoZero,
     /// SimPO: means over tokens, no reference, a margin that the chosen must be ahead by.
     #[serde(rename = "simpo")]
     SimPo {
@@ -139,6 +142,7 @@ impl Preference {
             | PreferenceLoss::Ipo
             | PreferenceLoss::Robust
             | PreferenceLoss::SigmoidNorm
+            | PreferenceLoss::ApoZero
             | PreferenceLoss::SimPo { .. } => self.rpo_alpha,
         }
     }
@@ -164,6 +168,11 @@ impl Preference {
                 (error * error, [2.0 * error / chosen, -2.0 * error / rejected])
             }
             PreferenceLoss::SigmoidNorm => of_means(logistic(beta * difference, 0.0)),
+            PreferenceLoss::ApoZero => {
+                let [up, down] = [pair.chosen, pair.rejected].map(|side| beta * side.ratio());
+                let slope = |reward: f64| beta * sigmoid(reward) * sigmoid(-reward);
+                (sigmoid(-up) + sigmoid(down), [-slope(up), slope(down)])
+            }
             PreferenceLoss::SimPo { margin } => {
                 let ahead = pair.chosen.policy / chosen - pair.rejected.policy / rejected;
                 of_means(logistic(beta * ahead - margin, smoothing))
