@@ -15,7 +15,7 @@ use crate::args::PlanArgs;
 use crate::batches::items_of_step;
 use crate::evaluate::{fitting, policy_files};
 use crate::interrupt::Interrupt;
-use crate::memory::{Estimate, Setting, estimate};
+use crate::memory::{Memory, Setting, estimate};
 use crate::parallel::Workers;
 use crate::plan::Plan;
 use crate::policy::Policy;
@@ -134,7 +134,7 @@ fn items(recipe: &Recipe) -> Result<Vec<Item>> {
     Ok(sources.into_iter().flat_map(|source| source.train).collect())
 }
 
-fn table(found: &Estimate, limit: Option<usize>) -> String {
+fn table(found: &Memory, limit: Option<usize>) -> String {
     let rows = [
         ("program", found.program),
         ("weights", found.weights),
@@ -171,7 +171,7 @@ fn refusal(setting: &Setting<'_>, limit: usize) -> String {
 }
 
 /// The first recipe that fits, as changes: those come first that change memory and time but no result.
-fn nearest(setting: &Setting<'_>, limit: usize) -> Option<(Vec<String>, Estimate)> {
+fn nearest(setting: &Setting<'_>, limit: usize) -> Option<(Vec<String>, Memory)> {
     let mut recipe = setting.recipe.clone();
     let mut changes = Vec::new();
     let steps: [(&str, Change); 4] = [

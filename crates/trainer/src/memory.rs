@@ -45,7 +45,7 @@ pub struct Setting<'a> {
 
 /// Bytes by what they are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Estimate {
+pub struct Memory {
     /// The program itself.
     pub program: usize,
     /// Weights, those of the policy that a run starts from, and copies in half precision.
@@ -64,7 +64,7 @@ pub struct Estimate {
     pub writing: usize,
 }
 
-impl Estimate {
+impl Memory {
     /// The most that is taken at once.
     pub fn peak(&self) -> usize {
         let learning = self.gradients + self.activations + self.logits;
@@ -74,7 +74,7 @@ impl Estimate {
 }
 
 /// What a run takes.
-pub fn estimate(setting: &Setting<'_>) -> Estimate {
+pub fn estimate(setting: &Setting<'_>) -> Memory {
     let Setting { recipe, config, .. } = *setting;
     let (all, trained) = (parameters(config), trained(&recipe.tuning, config));
     let whole = recipe.tuning.is_full();
@@ -87,7 +87,7 @@ pub fn estimate(setting: &Setting<'_>) -> Estimate {
     let (micro, chosen) = (micro_batch(setting), setting.longest.1);
     let length = setting.length();
     let merged = merged(&recipe.tuning, config) * F32;
-    Estimate {
+    Memory {
         program: PROGRAM,
         weights: copies * all * F32 + halves,
         optimizer: 2 * trained * F32,
