@@ -7,7 +7,7 @@
 //! of their names without these words. Nothing is dropped.
 //!
 //! Leaves out: the pixels, of which a row has only the place (`i`, the column
-//! [`PICTURE`](super::PICTURE)).
+//! [`PICTURE`]).
 //!
 //! Source of the data: Noto Emoji (Apache-2.0), names and keywords of Unicode's CLDR.
 

@@ -25,8 +25,7 @@ use crate::rated::method::{At, Models, moved};
 use crate::recipe::SelfPlay;
 use crate::reinforce::{Setting, finish, held_out, metrics, source, validate};
 use crate::session::{Session, StepNumbers, frozen, seed_device, working};
-use crate::tuned;
-use crate::usage::usage;
+use crate::{pictures, tuned};
 use game::{Played, Players, play};
 
 /// A run in progress.
@@ -46,9 +45,9 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     let recipe = &plan.recipe;
     let device = training_device(&selected.device, recipe.optimizer.activations);
     let files = policy_files(recipe.model.as_deref())?;
-    let load = |device| files.load(device).map_err(|error| usage(error.to_string()));
-    let (before, mut policy) = (load(&selected.device)?, tuned::begin(load(&device)?, recipe)?);
+    let (mut before, mut policy) = tuned::start(&files, recipe, &device)?;
     let task = source(recipe)?;
+    before.model = pictures::shown(before.model, &task.pictures)?;
     let mut setting = Setting::new(plan, &before, &task)?;
     if let SelfPlay::Spin { .. } = recipe.self_play.method {
         game::keep_with_references(&mut setting.train, &before)?;
@@ -60,8 +59,10 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
         policy.model = resumed.model(policy.model, &device)?;
         optimizer = resumed.optimizer;
     }
+    policy.model = pictures::shown(policy.model, &task.pictures)?;
     session.note(&format!("{}; {}", selected.name, selected.reason));
     let opponent = opponent::at(&session, recipe, &setting.reference)?;
+    let opponent = pictures::shown(opponent, &task.pictures)?;
     let mut training = Playing { setting, policy, optimizer, opponent };
     if drive(&mut training, &mut session, recipe)? == Ended::Interrupted {
         drive::saved(session);
