@@ -154,15 +154,24 @@ pub fn scores(
 ) -> Vec<Option<f32>> {
     let texts: Vec<String> =
         rollout.completions.iter().map(|ids| policy.tokenizer.decode(ids)).collect();
-    let completions = items.iter().zip(&texts).enumerate().map(|(row, (item, text))| Completion {
+    reward.score_all(&completions(items.iter().copied(), &texts, rollout))
+}
+
+/// What rewards read of a rollout; `items` and `texts` have one entry a completion.
+pub fn completions<'a>(
+    items: impl Iterator<Item = &'a Item>,
+    texts: &'a [String],
+    rollout: &Rollout,
+) -> Vec<Completion<'a>> {
+    let of = |(row, (item, text)): (usize, (&'a Item, &'a String))| Completion {
         prompt: &item.prompt,
         text,
         references: &item.references,
         ended: rollout.end_reasons[row] == EndReason::Stop,
         n_tokens: rollout.completions[row].len(),
         extra: &item.extra,
-    });
-    reward.score_all(&completions.collect::<Vec<_>>())
+    };
+    items.zip(texts).enumerate().map(of).collect()
 }
 
 /// The completions at these places.

@@ -75,16 +75,7 @@ impl Workers {
         prompts: &[Vec<u32>],
         generation: &Generation<'_>,
     ) -> Result<Rollout, GenerateError> {
-        let parts = self.cut(prompts);
-        let rollouts = run(&parts, |(first, part)| {
-            let first_index = generation.first_index + first;
-            block_on(generate(model, part, &Generation { first_index, ..generation.clone() }))
-        });
-        let mut all = Rollout::default();
-        for rollout in rollouts {
-            all.append(rollout?);
-        }
-        Ok(all)
+        self.drawn(prompts, generation, |part, own| block_on(generate(model, part, own)))
     }
 
     /// As [`Self::generate`], from a mixture of two policies.
@@ -97,11 +88,20 @@ impl Workers {
         prompts: &[Vec<u32>],
         generation: &Generation<'_>,
     ) -> Result<Rollout, GenerateError> {
+        self.drawn(prompts, generation, |part, own| block_on(generate_mixed(mixture, part, own)))
+    }
+
+    /// What `draw` makes of each worker's prompts, which keep their places among all.
+    fn drawn(
+        self,
+        prompts: &[Vec<u32>],
+        generation: &Generation<'_>,
+        draw: impl Fn(&[Vec<u32>], &Generation<'_>) -> Result<Rollout, GenerateError> + Sync,
+    ) -> Result<Rollout, GenerateError> {
         let parts = self.cut(prompts);
         let rollouts = run(&parts, |(first, part)| {
             let first_index = generation.first_index + first;
-            let generation = Generation { first_index, ..generation.clone() };
-            block_on(generate_mixed(mixture, part, &generation))
+            draw(part, &Generation { first_index, ..generation.clone() })
         });
         let mut all = Rollout::default();
         for rollout in rollouts {

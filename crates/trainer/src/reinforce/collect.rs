@@ -2,13 +2,13 @@
 
 use anyhow::Result;
 use kudos_core::objective::{Baseline, FlatGroups, flat_groups};
-use kudos_core::reward::Completion;
 use kudos_core::rollout::{Coins, Generation, Rollout};
 use kudos_core::task::Item;
-use kudos_schema::{EndReason, Sampling};
+use kudos_schema::Sampling;
 
 use super::Setting;
 use crate::batches::{items_instead, items_of_step};
+use crate::best_of::completions;
 use crate::parallel::Workers;
 use crate::policy::Policy;
 
@@ -122,18 +122,8 @@ pub(crate) fn earned<'a>(
 ) -> Rewarded<'a> {
     let texts: Vec<String> =
         rollout.completions.iter().map(|ids| policy.tokenizer.decode(ids)).collect();
-    let completions = texts.iter().enumerate().map(|(row, text)| {
-        let item = &items[row / group].0;
-        Completion {
-            prompt: &item.prompt,
-            text,
-            references: &item.references,
-            ended: rollout.end_reasons[row] == EndReason::Stop,
-            n_tokens: rollout.completions[row].len(),
-            extra: &item.extra,
-        }
-    });
-    let scored = setting.rewards.score_all(&completions.collect::<Vec<_>>());
+    let of_items = items.iter().flat_map(|item| std::iter::repeat_n(&item.0, group));
+    let scored = setting.rewards.score_all(&completions(of_items, &texts, &rollout));
     // A completion that no reward applies to teaches nothing: it earns what its group earns not.
     let totals = scored.iter().map(|scored| scored.total.unwrap_or(0.0)).collect();
     let parts = scored.into_iter().map(|scored| scored.parts).collect();

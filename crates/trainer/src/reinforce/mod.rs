@@ -68,14 +68,7 @@ impl Training for Reinforce<'_> {
     }
 
     fn look(&self, occasion: Occasion) -> Result<Option<Look>> {
-        match occasion {
-            // The held-out table follows.
-            Occasion::End => Ok(None),
-            Occasion::Due => {
-                let score = validate(&self.setting, &self.policy)?;
-                Ok(Some(Look { text: format!("validation {score:.4}"), score }))
-            }
-        }
+        look(&self.setting, &self.policy, occasion)
     }
 
     fn state(&self) -> (&Policy, &AdamW) {
@@ -347,10 +340,20 @@ fn seen_of(updated: &Updated, prepared: &Prepared) -> Seen {
     }
 }
 
-/// Mean of the task's metric on validation items, under the recipe's sampling.
-pub(crate) fn validate(setting: &Setting<'_>, policy: &Policy) -> Result<f64> {
+/// The mean of the task's metric on validation items, under the recipe's sampling; at the end of a run none, since the
+/// held-out table follows.
+pub(crate) fn look(
+    setting: &Setting<'_>,
+    policy: &Policy,
+    occasion: Occasion,
+) -> Result<Option<Look>> {
+    match occasion {
+        Occasion::End => return Ok(None),
+        Occasion::Due => {}
+    }
     let recipe = &setting.plan.recipe;
     let reading = Policy { model: frozen(&policy.model), ..policy.clone() };
     let drawn = draw(&reading, &setting.validation, setting.metric(), recipe)?;
-    Ok(mean(&drawn.scores()))
+    let score = mean(&drawn.scores());
+    Ok(Some(Look { text: format!("validation {score:.4}"), score }))
 }

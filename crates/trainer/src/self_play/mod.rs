@@ -23,7 +23,7 @@ use crate::plan::Plan;
 use crate::policy::Policy;
 use crate::rated::method::{At, Models, moved};
 use crate::recipe::SelfPlay;
-use crate::reinforce::{Setting, finish, held_out, metrics, source, validate};
+use crate::reinforce::{Setting, finish, held_out, look, metrics, source};
 use crate::session::{Session, StepNumbers, frozen, seed_device, working};
 use crate::{pictures, tuned};
 use game::{Played, Players, play};
@@ -129,14 +129,7 @@ impl Training for Playing<'_> {
     }
 
     fn look(&self, occasion: Occasion) -> Result<Option<Look>> {
-        match occasion {
-            // The held-out table follows.
-            Occasion::End => Ok(None),
-            Occasion::Due => {
-                let score = validate(&self.setting, &self.policy)?;
-                Ok(Some(Look { text: format!("validation {score:.4}"), score }))
-            }
-        }
+        look(&self.setting, &self.policy, occasion)
     }
 
     fn state(&self) -> (&Policy, &AdamW) {
