@@ -1,15 +1,16 @@
-"""A step of reinforcement learning, ours beside TRL's: generation, reward, update, by GRPO on the same tiny GPT-2.
+"""A step of reinforcement learning, ours beside TRL's and a loop by hand: generation, reward, update, by GRPO on the same GPT-2.
 
-    python bench.py TRAINER POLICY OUT [TURNS]
+    python bench.py TRAINER POLICY OUT [SIZE] [TURNS]
 
 TRAINER is the program `trainer`, POLICY a Hugging Face folder whose tokenizer is taken (`trainer export --output POLICY`), OUT a
-folder that does not exist yet. The model is a GPT-2 of 4 layers and width 128 with random weights and no dropout. A step takes 8
-prompts with 8 completions each, of at most 64 tokens (a random model hardly ever ends one before), rewards them by a regular expression, and
-makes one update from micro-batches of 16: token mean, no divergence. Both sides have one thread, float32 and TRL's defaults otherwise.
+folder that does not exist yet. The model is a GPT-2 with random weights and no dropout: SIZE `tiny` has 4 layers of width 128, `small` 6 of
+width 512. A step takes 8 prompts with 8 completions each (`small`: 4), of at most 64 tokens (a random model hardly ever ends one before), rewards them
+by a regular expression, and makes one update from micro-batches of 16: token mean, no divergence. All have one thread, float32 and
+TRL's defaults otherwise; the loop by hand is by_hand.py.
 
 Per step: seconds of CPU time (user and system), which other work on the machine hardly changes, and of wall time. Ours is what
-a run of 12 steps takes more than one of 2, TRL's the time between the ends of its steps 2 and 12. The sides take turns; what is printed is the
-better turn of each, and ratios ours / TRL's. The expression is one that random texts hardly match: advantages are 0, which saves neither side any work.
+a run of many steps takes more than one of few, the others' the time between the ends of the same two steps. The sides take turns; what is printed is
+the better turn of each, and ratios. The expression is one that random texts hardly match: advantages are 0, which saves no side any work.
 """
 
 import json
@@ -22,8 +23,10 @@ import sys
 import time
 from pathlib import Path
 
-FEW, MANY = 2, 12
-PROMPTS, GROUP, LENGTH, MICRO_BATCH = 8, 8, 64, 16
+GROUP, LENGTH, MICRO_BATCH = 8, 64, 16
+FEW = 2
+# Layers, width and heads; prompts of a step; steps of the longer run.
+SIZES = {"tiny": ((4, 128, 4), 8, 12), "small": ((6, 512, 8), 4, 6)}
 PATTERN = "[^e]*"
 RECIPE = """stage = "reinforce"
 model = "{model}"
@@ -56,7 +59,7 @@ def environment():
     return os.environ | one | {"TOKENIZERS_PARALLELISM": "false", "MIMALLOC_PURGE_DELAY": "-1", "CUDA_VISIBLE_DEVICES": ""}
 
 
-def prepare(policy, out):
+def prepare(policy, out, size):
     """The model's folder and the prompts."""
     import torch
     from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
@@ -64,12 +67,13 @@ def prepare(policy, out):
     torch.manual_seed(1)
     tokenizer = AutoTokenizer.from_pretrained(policy)
     end = tokenizer.eos_token_id
-    config = GPT2Config(vocab_size=len(tokenizer), n_positions=256, n_embd=128, n_layer=4, n_head=4, bos_token_id=end,
+    layers, width, heads = SIZES[size][0]
+    config = GPT2Config(vocab_size=len(tokenizer), n_positions=256, n_embd=width, n_layer=layers, n_head=heads, bos_token_id=end,
                         eos_token_id=end, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
     GPT2LMHeadModel(config).save_pretrained(out / "model")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(policy / name, out / "model")
-    rows = [json.dumps({"prompt": f"Number {i} of a list of many things, of which some are red and some are not"}) for i in range(256)]
+    rows = [json.dumps({"prompt": f"Number {i} of a list of many things, of which some are red and some are not"}) for i in range(100, 356)]
     (out / "prompts.jsonl").write_text("\n".join(rows) + "\n")
 
 
@@ -87,25 +91,36 @@ def tokens_a_step(run):
     return rows[-1]["num_tokens"] / len(rows)
 
 
-def ours(trainer, out, turn):
-    found = {}
-    for steps in (FEW, MANY):
+def ours(trainer, out, size, turn):
+    found, (_, prompts, many_steps) = {}, SIZES[size]
+    for steps in (FEW, many_steps):
         recipe, run = out / f"recipe-{steps}.toml", out / f"ours-{turn}-{steps}"
-        recipe.write_text(RECIPE.format(model=out / "model", data=out / "prompts.jsonl", steps=steps, prompts=PROMPTS, group=GROUP,
+        recipe.write_text(RECIPE.format(model=out / "model", data=out / "prompts.jsonl", steps=steps, prompts=prompts, group=GROUP,
                                         micro_batch=MICRO_BATCH, length=LENGTH, pattern=PATTERN))
         command = [trainer, "reinforce", "--config", recipe, "--device", "flex", "--output-dir", run]
         found[steps] = spent(command, out)
-    cpu, wall = ((many - few) / (MANY - FEW) for few, many in zip(found[FEW], found[MANY]))
+    cpu, wall = ((many - few) / (many_steps - FEW) for few, many in zip(found[FEW], found[many_steps]))
     return {"cpu": cpu, "wall": wall, "tokens": tokens_a_step(run)}
 
 
-def theirs(out):
-    command = [sys.executable, __file__, "--peer", out]
+def theirs(kind, out, size):
+    command = [sys.executable, __file__, kind, out, size]
     done = subprocess.run(command, env=environment(), check=True, capture_output=True, text=True)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def peer(out):
+def reward(completions, **_):
+    whole = re.compile(PATTERN)
+    return [float(whole.fullmatch(text) is not None) for text in completions]
+
+
+def per_step(marks, size):
+    """Of (CPU, wall) at the end of each step."""
+    steps = SIZES[size][2]
+    return [(end - start) / (steps - FEW) for start, end in zip(marks[FEW - 1], marks[steps - 1])]
+
+
+def trl(out, size):
     """TRL's side, in a process of its own."""
     import torch
     from datasets import load_dataset
@@ -113,10 +128,7 @@ def peer(out):
     from trl import GRPOConfig, GRPOTrainer
 
     torch.set_num_threads(1)
-    whole = re.compile(PATTERN)
-
-    def reward(completions, **_):
-        return [float(whole.fullmatch(text) is not None) for text in completions]
+    _, prompts, steps = SIZES[size]
 
     class Clock(TrainerCallback):
         marks = []
@@ -128,37 +140,63 @@ def peer(out):
     tokenizer = AutoTokenizer.from_pretrained(out / "model", padding_side="left")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     config = GRPOConfig(
-        output_dir=str(out / "peer"), use_cpu=True, bf16=False, max_steps=MANY, per_device_train_batch_size=MICRO_BATCH,
-        gradient_accumulation_steps=PROMPTS * GROUP // MICRO_BATCH, num_generations=GROUP, max_completion_length=LENGTH,
+        output_dir=str(out / "peer"), use_cpu=True, bf16=False, max_steps=steps, per_device_train_batch_size=MICRO_BATCH,
+        gradient_accumulation_steps=prompts * GROUP // MICRO_BATCH, num_generations=GROUP, max_completion_length=LENGTH,
         learning_rate=1e-4, report_to="none", save_strategy="no", logging_steps=1, disable_tqdm=True, gradient_checkpointing=False,
         seed=1, dataloader_num_workers=0)
     trainer = GRPOTrainer(model=str(out / "model"), reward_funcs=reward, args=config, train_dataset=data, processing_class=tokenizer,
                           callbacks=[Clock()])
     trainer.train()
-    first, last = Clock.marks[FEW - 1], Clock.marks[MANY - 1]
-    cpu, wall = ((end - start) / (MANY - FEW) for start, end in zip(first, last))
+    cpu, wall = per_step(Clock.marks, size)
     rows = [row for row in trainer.state.log_history if "completions/mean_length" in row]
     lengths = [row["completions/mean_length"] for row in rows]
-    print(json.dumps({"cpu": cpu, "wall": wall, "tokens": PROMPTS * GROUP * sum(lengths) / len(lengths)}))
+    return {"cpu": cpu, "wall": wall, "tokens": prompts * GROUP * sum(lengths) / len(lengths)}
+
+
+def hand(out, size):
+    """The loop by hand, in a process of its own."""
+    import torch
+    from by_hand import Run
+    from transformers import AutoTokenizer
+
+    torch.set_num_threads(1)
+    torch.manual_seed(1)
+    _, prompts, steps = SIZES[size]
+    tokenizer = AutoTokenizer.from_pretrained(out / "model")
+    texts = [json.loads(line)["prompt"] for line in (out / "prompts.jsonl").read_text().splitlines()]
+    run, marks, tokens = Run(out / "model", (GROUP, LENGTH, MICRO_BATCH), reward), [], 0
+    for step in range(steps):
+        ids = [tokenizer(text)["input_ids"] for text in texts[step * prompts:(step + 1) * prompts]]
+        shortest = min(map(len, ids))
+        tokens += run.step(torch.tensor([row[-shortest:] for row in ids]), tokenizer)
+        marks.append((time.process_time(), time.perf_counter()))
+    cpu, wall = per_step(marks, size)
+    return {"cpu": cpu, "wall": wall, "tokens": tokens / steps}
 
 
 def main():
     trainer, policy, out = (Path(argument).resolve() for argument in sys.argv[1:4])
-    turns = int(sys.argv[4]) if len(sys.argv) > 4 else 3
+    size = sys.argv[4] if len(sys.argv) > 4 else "tiny"
+    turns = int(sys.argv[5]) if len(sys.argv) > 5 else 3
     out.mkdir()
-    prepare(policy, out)
-    found = {"ours": [], "trl": []}
+    prepare(policy, out, size)
+    sides = {"ours": lambda turn: ours(trainer, out, size, turn)}
+    sides |= {kind: lambda _, kind=kind: theirs(kind, out, size) for kind in PEERS}
+    found = {side: [] for side in sides}
     for turn in range(turns):
-        for side, run in (("ours", lambda: ours(trainer, out, turn)), ("trl", lambda: theirs(out))):
-            found[side].append(run())
+        for side, run in sides.items():
+            found[side].append(run(turn))
             print(side, json.dumps(found[side][-1]), flush=True)
     for kind in ("cpu", "wall"):
-        best = {side: min(rows, key=lambda row: row[kind])[kind] for side, rows in found.items()}
-        print(f"{kind} seconds a step: {best['ours']:.3f} ours, {best['trl']:.3f} TRL's, ratio {best['ours'] / best['trl']:.2f}")
+        best = {side: min(row[kind] for row in rows) for side, rows in found.items()}
+        ratios = ", ".join(f"{best[side]:.3f} {side} (ratio {best['ours'] / best[side]:.2f})" for side in PEERS)
+        print(f"{kind} seconds a step: {best['ours']:.3f} ours, {ratios}")
 
+
+PEERS = {"trl": trl, "hand": hand}
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--peer":
-        peer(Path(sys.argv[2]))
+    if sys.argv[1] in PEERS:
+        print(json.dumps(PEERS[sys.argv[1]](Path(sys.argv[2]), sys.argv[3])))
     else:
         main()

@@ -34,18 +34,34 @@ pub(super) fn asked(item: &Item) -> Prompt {
     }
 }
 
-/// Items whose prompts fit into `longest` of the teacher's tokens, with those tokens.
+/// A prompt with `instruction` after what was said last.
+fn instructed(prompt: Prompt, instruction: &str) -> Prompt {
+    if instruction.is_empty() {
+        return prompt;
+    }
+    match prompt {
+        Prompt::Text(text) => Prompt::Text(format!("{text} {instruction}")),
+        Prompt::Messages(mut messages) => {
+            if let Some(last) = messages.last_mut() {
+                last.content = format!("{} {instruction}", last.content);
+            }
+            Prompt::Messages(messages)
+        }
+    }
+}
+
+/// Items whose prompts fit into `longest` of the teacher's tokens, with those tokens, the instruction among them.
 ///
 /// # Errors
 /// If the chat template does not take the messages.
 pub(super) fn askable<'a>(
     teacher: &Teacher,
     items: &'a [Item],
-    longest: usize,
+    (longest, instruction): (usize, &str),
 ) -> Result<(Vec<&'a Item>, Vec<Vec<u32>>)> {
     let mut kept = (Vec::new(), Vec::new());
     for item in items {
-        let prompt = teacher.encode_prompt(&asked(item))?;
+        let prompt = teacher.encode_prompt(&instructed(asked(item), instruction))?;
         if !prompt.is_empty() && prompt.len() <= longest {
             kept.0.push(item);
             kept.1.push(prompt);
@@ -155,6 +171,8 @@ pub(super) fn best<'a>(answers: Vec<Answer<'a>>, recipe: &DistilRecipe) -> Vec<A
 
 #[cfg(test)]
 mod tests {
+    use kudos_schema::Message;
+
     use super::*;
 
     fn item(prompt: &str, reference: &str) -> Item {
@@ -193,6 +211,14 @@ mod tests {
         let ended = DistilRecipe { cut_off: CutOff::Drop, ..all };
         check(ended.clone(), &["0.5", "0.1", "0.7"]);
         check(DistilRecipe { best_share: 0.5, ..ended }, &["0.5", "0.7"]);
+    }
+
+    #[test]
+    fn an_instruction_follows_what_was_said_last() {
+        let said = |text: &str| Prompt::Messages(vec![Message::new("system", "s"), Message::new("user", text)]);
+        assert_eq!(instructed(said("Hi."), "Be short."), said("Hi. Be short."));
+        assert_eq!(instructed(said("Hi."), ""), said("Hi."));
+        assert_eq!(instructed(Prompt::Text("a".into()), "b"), Prompt::Text("a b".into()));
     }
 
     #[test]

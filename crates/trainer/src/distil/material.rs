@@ -149,7 +149,8 @@ pub(super) fn answers<'a>(
     (items, stream): (&'a [Item], u64),
 ) -> Result<Vec<Answer<'a>>> {
     let room = teacher.config.context_length.saturating_sub(recipe.sampling.max_completion_length);
-    let (items, prompts) = askable(teacher, items, recipe.data.max_prompt_length.min(room))?;
+    let room = recipe.data.max_prompt_length.min(room);
+    let (items, prompts) = askable(teacher, items, (room, &recipe.distil.instruction))?;
     let times = if stream == LEARNED { recipe.batch.num_generations } else { 1 };
     let rows = items.into_iter().zip(prompts);
     let (items, prompts): (Vec<&Item>, Vec<Vec<u32>>) =

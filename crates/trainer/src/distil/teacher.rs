@@ -27,7 +27,7 @@ use crate::policy::{Example, Policy, PolicyFiles};
 use crate::usage::usage;
 
 /// Completions that are written together and kept together.
-const WRITTEN: usize = 32;
+const WRITTEN: usize = 128;
 /// Texts that are read together and kept together.
 const READ: usize = 64;
 /// Logits that are held at once: a quarter of a GiB.

@@ -34,6 +34,11 @@ pub(super) fn validate(recipe: &Recipe) -> Result<()> {
             "distil.best_share and distil.min_reward choose what the teacher wrote: take distil.level = \"sequence\"",
         ));
     }
+    if !distil.instruction.is_empty() && distil.level != Level::Sequence {
+        return Err(usage(
+            "distil.instruction is for what the teacher writes: take distil.level = \"sequence\"",
+        ));
+    }
     if !recipe.reward.is_empty() {
         mix(recipe, &Device::flex())?;
     }

@@ -15,6 +15,9 @@ pub struct DistilRecipe {
     pub cache: Option<PathBuf>,
     /// What is learned.
     pub level: Level,
+    /// Said to the teacher after each prompt at `sequence`, and not to the student, which so learns to write
+    /// as if it had been told (prompt distillation; Askell et al. 2021, section 2).
+    pub instruction: String,
     /// How student and teacher are compared at `token` and `on_policy`.
     pub divergence: Distil,
     /// How many of the teacher's likeliest tokens are kept for each token; the others count as one.
@@ -68,6 +71,7 @@ impl Default for DistilRecipe {
             teacher: None,
             cache: None,
             level: Level::Token,
+            instruction: String::new(),
             divergence: Distil::default(),
             top_k: 32,
             on_policy_share: 0.5,
