@@ -5,8 +5,8 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, TensorData};
 use kudos_core::learn::log_probs;
 use kudos_core::model::{
-    Cache, HostNumbers, PaddingSide, Positions, RotaryPairing, Tokens, Transformer,
-    TransformerConfig, initialize, parameters,
+    Cache, HostMatrix, HostNumbers, HostView, PaddingSide, Positions, RotaryPairing, Tokens,
+    Transformer, TransformerConfig, initialize, parameters,
 };
 use kudos_core::rollout::{
     Coins, Generation, Rollout, StopTokens, distribution, draw, generate,
@@ -127,9 +127,23 @@ impl HostNumbers for Copied {
     }
 }
 
-fn copied(tensor: Tensor<2>) -> Option<Arc<dyn HostNumbers>> {
-    Some(Arc::new(Copied(tensor.into_data().try_to_vec().unwrap())))
+impl HostMatrix for Copied {
+    fn times(&self, row: &[f32]) -> Vec<f32> {
+        self.0
+            .chunks_exact(row.len())
+            .map(|column| row.iter().zip(column).map(|(a, b)| a * b).sum())
+            .collect()
+    }
 }
+
+fn copied(tensor: Tensor<2>) -> Copied {
+    Copied(tensor.into_data().try_to_vec().unwrap())
+}
+
+const COPIES: HostView = HostView {
+    numbers: |tensor| Some(Arc::new(copied(tensor))),
+    matrix: |weight| Some(Arc::new(copied(weight.transpose()))),
+};
 
 #[test]
 fn one_sequence_on_plain_slices_is_written_as_on_the_device() {
@@ -143,7 +157,7 @@ fn one_sequence_on_plain_slices_is_written_as_on_the_device() {
         for prompt in prompts() {
             let sampling = Sampling { max_completion_length: 30, ..Sampling::default() };
             let device = run(&model, std::slice::from_ref(&prompt), &sampling, 0);
-            let host = run(&model.clone().with_host_memory(copied), &[prompt], &sampling, 0);
+            let host = run(&model.clone().with_host_memory(COPIES), &[prompt], &sampling, 0);
             assert_eq!(host.completions, device.completions);
             assert_close(&host.logprobs_full, &device.logprobs_full, 1e-4);
         }
@@ -154,7 +168,12 @@ fn one_sequence_on_plain_slices_is_written_as_on_the_device() {
 fn where_memory_is_not_shown_the_device_computes() {
     let model = model(&configs()[0], &Device::flex());
     let sampling = &settings()[0];
-    let hidden = run(&model.clone().with_host_memory(|_| None), &prompts()[..1], sampling, 0);
+    let hidden = run(
+        &model.clone().with_host_memory(HostView { numbers: |_| None, ..COPIES }),
+        &prompts()[..1],
+        sampling,
+        0,
+    );
     assert_eq!(hidden, run(&model, &prompts()[..1], sampling, 0));
 }
 

@@ -6,9 +6,11 @@
 //! stays with the core; there is no tensor here.
 
 mod attention;
+mod packed;
 mod pointwise;
 mod product;
 
 pub use attention::{Heads, attend};
+pub use packed::Packed;
 pub use pointwise::{Halves, add, gelu_tanh, layer_norm, rms_norm, silu_times, turn};
 pub use product::times;

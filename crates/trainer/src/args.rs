@@ -258,6 +258,9 @@ pub struct SampleArgs {
     /// Completions to draw
     #[arg(long, default_value_t = 1)]
     pub num_generations: usize,
+    /// What is multiplied with
+    #[arg(long, value_enum, default_value_t = WeightsAs::Stored, conflicts_with = "adapter")]
+    pub weights: WeightsAs,
     /// How completions are drawn
     #[command(flatten)]
     pub sampling: SamplingArgs,
@@ -273,6 +276,15 @@ pub struct SampleArgs {
     /// Where to run
     #[command(flatten)]
     pub device: DeviceArgs,
+}
+
+/// What completions are written with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum WeightsAs {
+    /// The weights as they are, all completions together
+    Stored,
+    /// Rounded to 8 bits, one completion after the other, on the processor: faster for one
+    Int8,
 }
 
 /// Settings of `score`.

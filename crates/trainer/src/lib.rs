@@ -17,6 +17,7 @@ pub mod export;
 pub mod feedback;
 pub mod forecast;
 pub mod games;
+mod host;
 pub mod interrupt;
 pub mod journal;
 pub mod likeness;

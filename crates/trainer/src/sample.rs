@@ -1,17 +1,18 @@
 //! `trainer sample`: let a policy write, with the probabilities of what it wrote.
 
 use anyhow::Result;
-use kudos_core::model::VisionError;
 use kudos_core::model::vision::patches;
+use kudos_core::model::{Transformer, VisionError};
 use kudos_core::rollout::{Coins, Generation, Rollout, generate};
 use kudos_core::task::{Item, Prompt};
 use kudos_core::text::chat::Message;
 use kudos_schema::{Sample, Sampling};
 use pollster::block_on;
 
-use crate::args::SampleArgs;
+use crate::args::{SampleArgs, WeightsAs};
 use crate::best_of::{BestOf, chosen};
 use crate::evaluate::policy_files;
+use crate::host::in_eight_bits;
 use crate::policy::Policy;
 use crate::recipe::DataRecipe;
 use crate::usage::usage;
@@ -100,8 +101,13 @@ fn write(
     asked: &Asked<'_>,
 ) -> Result<()> {
     let args = asked.args;
-    let rollout = block_on(generate(&policy.model, prompts, generation))
-        .map_err(|error| usage(error.to_string()))?;
+    let rollout = match args.weights {
+        WeightsAs::Stored => drawn(&policy.model, prompts, generation)?,
+        // Inside the pool, so that no product waits for a thread from outside it to be woken.
+        WeightsAs::Int8 => {
+            rayon::scope(|_| one_by_one(&in_eight_bits(policy.model.clone()), prompts, generation))?
+        }
+    };
     let rollout = asked.kept(policy, rollout)?;
     for row in 0..rollout.completions.len() {
         let sample = Sample {
@@ -117,4 +123,26 @@ fn write(
         output::result(&line);
     }
     Ok(())
+}
+
+fn drawn(
+    model: &Transformer,
+    prompts: &[Vec<u32>],
+    generation: &Generation<'_>,
+) -> Result<Rollout> {
+    block_on(generate(model, prompts, generation)).map_err(|error| usage(error.to_string()))
+}
+
+/// The same, each with the coins of its place.
+fn one_by_one(
+    model: &Transformer,
+    prompts: &[Vec<u32>],
+    generation: &Generation<'_>,
+) -> Result<Rollout> {
+    let mut all = Rollout::default();
+    for (place, prompt) in prompts.iter().enumerate() {
+        let own = Generation { first_index: generation.first_index + place, ..generation.clone() };
+        all.append(drawn(model, std::slice::from_ref(prompt), &own)?);
+    }
+    Ok(all)
 }

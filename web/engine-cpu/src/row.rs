@@ -5,7 +5,8 @@ use std::sync::Arc;
 use burn::backend::Flex;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{BackendPrimitive, DType, Float, Tensor, TensorData};
-use kudos_core::model::{HostNumbers, Transformer};
+use kudos_core::model::{HostMatrix, HostNumbers, HostView, Transformer};
+use kudos_rows::times;
 
 /// A tensor of the CPU device whose numbers lie row by row.
 #[derive(Debug)]
@@ -21,30 +22,49 @@ impl HostNumbers for Shown {
     }
 }
 
+/// A matrix that lies column by column.
+#[derive(Debug)]
+struct Columns {
+    shown: Shown,
+    count: usize,
+}
+
+impl HostMatrix for Columns {
+    fn times(&self, row: &[f32]) -> Vec<f32> {
+        times(row, self.shown.numbers(), self.count)
+    }
+}
+
 /// Decodes on plain slices, with weights that suit it.
 pub(crate) fn prepare(model: Transformer) -> Transformer {
-    columns_together(model).with_host_memory(view)
+    let numbers = |tensor| shown(tensor).map(|shown| Arc::new(shown) as _);
+    let matrix = |weight: Tensor<2>| {
+        let count = weight.dims()[1];
+        let shown = shown(weight.transpose())?;
+        Some(Arc::new(Columns { shown, count }) as _)
+    };
+    columns_together(model).with_host_memory(HostView { numbers, matrix })
 }
 
 /// `[N, D]`
-fn view(tensor: Tensor<2>) -> Option<Arc<dyn HostNumbers>> {
+fn shown(tensor: Tensor<2>) -> Option<Shown> {
     let tensor = tensor.try_into_primitive::<Flex>().ok()?;
     let (begin, end) = tensor.layout().contiguous_offsets()?;
-    (tensor.dtype() == DType::F32).then(|| Arc::new(Shown { tensor, begin, end }) as _)
+    (tensor.dtype() == DType::F32).then_some(Shown { tensor, begin, end })
 }
 
 /// Lays the weights of every linear layer out column by column: a product of one row then reads memory
 /// from its beginning to its end, in two thirds of the time or less.
 fn columns_together(model: Transformer) -> Transformer {
-    model.map(&mut Columns { is_weight: false })
+    model.map(&mut ColumnsTogether { is_weight: false })
 }
 
-struct Columns {
+struct ColumnsTogether {
     /// Whether the walk stands at the weight of a linear layer.
     is_weight: bool,
 }
 
-impl ModuleMapper for Columns {
+impl ModuleMapper for ColumnsTogether {
     fn enter_module(&mut self, name: &str, container_type: &str) {
         self.is_weight = name == "weight" && container_type == "Struct:Linear";
     }

@@ -43,7 +43,7 @@ pub use parameters::{cast, initialize, initialize_by_width};
 #[cfg(feature = "train")]
 pub(crate) use projection::project;
 pub use rotary::{Rotary, Rotation};
-pub use row::{HostNumbers, HostView};
+pub use row::{HostMatrix, HostNumbers, HostView};
 #[cfg(feature = "train")]
 pub use scorer::{Scorer, Trunk, say};
 pub use tokens::{PaddingSide, Tokens};

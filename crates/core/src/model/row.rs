@@ -10,12 +10,10 @@ use std::sync::Arc;
 
 use burn::nn::Linear;
 use burn::tensor::{Tensor, TensorData};
-use kudos_rows::{
-    Halves, Heads, add, attend, gelu_tanh, layer_norm, rms_norm, silu_times, times, turn,
-};
+use kudos_rows::{Halves, Heads, add, attend, gelu_tanh, layer_norm, rms_norm, silu_times, turn};
 
 use super::block::Block;
-use super::config::RotaryPairing;
+use super::config::{RotaryPairing, TransformerConfig};
 use super::feed_forward::FeedForward;
 use super::norm::Norm;
 use super::rotary::Rotation;
@@ -27,18 +25,36 @@ pub trait HostNumbers: Debug + Send + Sync {
     fn numbers(&self) -> &[f32];
 }
 
-/// Looks at a tensor's numbers without copying them; none unless they are f32 in the host's memory, row
-/// by row. `[N, D]`
-pub type HostView = fn(Tensor<2>) -> Option<Arc<dyn HostNumbers>>;
+/// A matrix as a host multiplies with it.
+pub trait HostMatrix: Debug + Send + Sync {
+    /// `[K] x [K, N] -> [N]`
+    fn times(&self, row: &[f32]) -> Vec<f32>;
+}
+
+/// What a host can show of a device's memory.
+#[derive(Debug, Clone, Copy)]
+pub struct HostView {
+    /// The numbers of a tensor; none unless they are f32 and can be looked at. `[N, D]`
+    pub numbers: fn(Tensor<2>) -> Option<Arc<dyn HostNumbers>>,
+    /// A matrix of weights; none where it cannot be multiplied with. `[K, N]`
+    pub matrix: fn(Tensor<2>) -> Option<Arc<dyn HostMatrix>>,
+}
+
+/// A model on plain slices. What it looks at must not change.
+#[derive(Debug)]
+pub(super) struct OnHost {
+    blocks: Vec<RowBlock>,
+    norm: RowNorm,
+    head: RowLinear,
+    view: HostView,
+}
 
 /// All blocks with what they remember of one sequence.
 #[derive(Debug, Clone)]
 pub(super) struct Rows {
-    blocks: Arc<[RowBlock]>,
+    model: Arc<OnHost>,
     /// Keys and values of each block.
     layers: Vec<(Heads, Heads)>,
-    norm: Arc<RowNorm>,
-    view: HostView,
 }
 
 /// What queries and keys of one position turn by. `[D/2]` each, D the width of a head.
@@ -70,27 +86,47 @@ struct RowNorm {
     epsilon: f32,
 }
 
-/// A matrix that lies in memory column by column.
 #[derive(Debug)]
-pub(super) struct RowLinear {
-    columns: Arc<dyn HostNumbers>,
+struct RowLinear {
+    weight: Arc<dyn HostMatrix>,
     bias: Option<Arc<dyn HostNumbers>>,
-    n_columns: usize,
+}
+
+impl OnHost {
+    /// Views of all blocks; none if the device does not show them.
+    pub(super) fn new(model: &Transformer, view: HostView) -> Option<Self> {
+        let epsilon = model.config().norm_epsilon as f32;
+        let blocks = model.blocks.iter().map(|block| RowBlock::new(block, epsilon, view));
+        let head = match &model.head {
+            Some(head) => head.weight.val(),
+            None => model.token_embedding.weight.val().transpose(),
+        };
+        Some(Self {
+            blocks: blocks.collect::<Option<_>>()?,
+            norm: RowNorm::new(&model.norm, epsilon, view)?,
+            head: RowLinear::new(head, None, view)?,
+            view,
+        })
+    }
+
+    /// Logits of hidden states, position by position; none where the device does not show them.
+    /// `[B, T, D] -> [B, T, V]`
+    pub(super) fn logits(&self, hidden: &Tensor<3>) -> Option<Tensor<3>> {
+        let [batch, time, width] = hidden.dims();
+        let rows = (self.view.numbers)(hidden.clone().reshape([batch * time, width]))?;
+        let logits = rows.numbers().chunks_exact(width).flat_map(|row| self.head.apply(row));
+        let logits: Vec<f32> = logits.collect();
+        let vocabulary = logits.len() / (batch * time);
+        let logits = TensorData::new(logits, [batch, time, vocabulary]);
+        Some(Tensor::from_data(logits, &hidden.device()))
+    }
 }
 
 impl Rows {
-    /// Views of all blocks and room for `capacity` positions; none if the device does not show them.
-    pub(super) fn new(model: &Transformer, capacity: usize, view: HostView) -> Option<Self> {
-        let (blocks, config) = (&model.blocks, model.config());
-        let epsilon = config.norm_epsilon as f32;
-        let rows = blocks.iter().map(|block| RowBlock::new(block, epsilon, view));
+    /// Room for `capacity` positions.
+    pub(super) fn new(model: Arc<OnHost>, config: &TransformerConfig, capacity: usize) -> Self {
         let empty = || Heads::new(config.n_kv_heads, config.d_head, capacity);
-        Some(Self {
-            blocks: rows.collect::<Option<_>>()?,
-            layers: blocks.iter().map(|_| (empty(), empty())).collect(),
-            norm: Arc::new(RowNorm::new(&model.norm, epsilon, view)?),
-            view,
-        })
+        Self { layers: model.blocks.iter().map(|_| (empty(), empty())).collect(), model }
     }
 
     /// The embeddings of the positions after the first `length` ones, through all blocks and the last norm.
@@ -105,7 +141,8 @@ impl Rows {
         length: usize,
     ) -> Tensor<3> {
         let ([_, time, width], device) = (stream.dims(), stream.device());
-        let look = |tensor: Tensor<2>| (self.view)(tensor).expect("the device shows its tensors");
+        let view = self.model.view.numbers;
+        let look = |tensor: Tensor<2>| view(tensor).expect("the device shows its tensors");
         let angles = rotation.map(|rotation| {
             let (cosine, sine, halves) = angles(rotation);
             (look(cosine), look(sine), halves)
@@ -117,10 +154,10 @@ impl Rows {
                 sine: of_row(sine.numbers(), time, place),
                 halves: *halves,
             });
-            for (block, layer) in self.blocks.iter().zip(&mut self.layers) {
+            for (block, layer) in self.model.blocks.iter().zip(&mut self.layers) {
                 block.step(row, angles, (layer, length + place));
             }
-            row.copy_from_slice(&self.norm.apply(row));
+            row.copy_from_slice(&self.model.norm.apply(row));
         }
         Tensor::from_data(TensorData::new(rows, [1, time, width]), &device)
     }
@@ -187,10 +224,10 @@ impl RowBlock {
 impl RowNorm {
     fn new(norm: &Norm, epsilon: f32, view: HostView) -> Option<Self> {
         let (gain, bias) = match norm {
-            Norm::Layer(norm) => (&norm.gamma, Some(view(norm.beta.val().unsqueeze())?)),
+            Norm::Layer(norm) => (&norm.gamma, Some((view.numbers)(norm.beta.val().unsqueeze())?)),
             Norm::Rms(norm) => (&norm.gamma, None),
         };
-        Some(Self { gain: view(gain.val().unsqueeze())?, bias, epsilon })
+        Some(Self { gain: (view.numbers)(gain.val().unsqueeze())?, bias, epsilon })
     }
 
     /// `[D] -> [D]`
@@ -205,18 +242,17 @@ impl RowNorm {
 
 impl RowLinear {
     /// `[D, F], [F]`
-    pub(super) fn new(weight: Tensor<2>, bias: Option<Tensor<1>>, view: HostView) -> Option<Self> {
-        let n_columns = weight.dims()[1];
+    fn new(weight: Tensor<2>, bias: Option<Tensor<1>>, view: HostView) -> Option<Self> {
         let bias = match bias {
             None => None,
-            Some(bias) => Some(view(bias.unsqueeze())?),
+            Some(bias) => Some((view.numbers)(bias.unsqueeze())?),
         };
-        Some(Self { columns: view(weight.transpose())?, bias, n_columns })
+        Some(Self { weight: (view.matrix)(weight)?, bias })
     }
 
     /// `[D] -> [F]`
-    pub(super) fn apply(&self, row: &[f32]) -> Vec<f32> {
-        let mut product = times(row, self.columns.numbers(), self.n_columns);
+    fn apply(&self, row: &[f32]) -> Vec<f32> {
+        let mut product = self.weight.times(row);
         if let Some(bias) = &self.bias {
             add(&mut product, bias.numbers());
         }

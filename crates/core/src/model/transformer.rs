@@ -1,10 +1,12 @@
 //! The decoder-only transformer: embedding, blocks, norm, head.
 
+use std::sync::Arc;
+
 use burn::module::Module;
 #[cfg(feature = "train")]
 use burn::module::Param;
 use burn::nn::{Dropout, DropoutConfig, Embedding, Linear};
-use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, Int, Tensor};
 
 use super::attention::Visibility;
 use super::block::Block;
@@ -14,7 +16,7 @@ use super::norm::Norm;
 use super::parameters::filled;
 use super::projection;
 use super::rotary::{Rotary, Rotation};
-use super::row::{HostView, RowLinear, Rows};
+use super::row::{HostView, OnHost, Rows};
 use super::tokens::Tokens;
 #[cfg(feature = "train")]
 use super::vision::Eyes;
@@ -50,7 +52,7 @@ pub struct Transformer {
     #[module(skip)]
     pub(super) config: TransformerConfig,
     #[module(skip)]
-    host: Option<HostView>,
+    host: Option<Arc<OnHost>>,
 }
 
 impl Transformer {
@@ -91,11 +93,11 @@ impl Transformer {
         }
     }
 
-    /// Decodes single sequences on plain slices from now on, where `view` shows the device's memory and
-    /// linear weights lie in it column by column.
+    /// Decodes single sequences on plain slices from now on, where `view` shows the device's memory. The
+    /// weights must stay as they are: what was looked at is kept.
     #[must_use]
     pub fn with_host_memory(self, view: HostView) -> Self {
-        Self { host: Some(view), ..self }
+        Self { host: OnHost::new(&self, view).map(Arc::new), ..self }
     }
 
     /// The configuration it was built from.
@@ -216,33 +218,17 @@ impl Transformer {
 
     /// The blocks on plain slices, if a single sequence can be decoded there.
     pub(super) fn rows(&self, batch: usize, capacity: usize) -> Option<Rows> {
-        let view = self.host.filter(|_| batch == 1)?;
-        Rows::new(self, capacity, view)
+        let host = self.host.as_ref().filter(|_| batch == 1)?;
+        Some(Rows::new(Arc::clone(host), &self.config, capacity))
     }
 
     /// Logits of hidden states. `[B, T, D] -> [B, T, V]`
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
-        match self.logits_on_host(&hidden) {
+        match self.host.as_ref().and_then(|host| host.logits(&hidden)) {
             Some(logits) => logits,
             None if HOST_ONLY => unreachable!("the device's memory is shown"),
             None => self.logits_on_device(hidden),
         }
-    }
-
-    /// The same on plain slices, position by position; none where that cannot be.
-    fn logits_on_host(&self, hidden: &Tensor<3>) -> Option<Tensor<3>> {
-        let view = self.host?;
-        let [batch, time, width] = hidden.dims();
-        let weight = match &self.head {
-            Some(head) => head.weight.val(),
-            None => self.token_embedding.weight.val().transpose(),
-        };
-        let vocabulary = weight.dims()[1];
-        let head = RowLinear::new(weight, None, view)?;
-        let rows = view(hidden.clone().reshape([batch * time, width]))?;
-        let logits = rows.numbers().chunks_exact(width).flat_map(|row| head.apply(row));
-        let logits = TensorData::new(logits.collect::<Vec<f32>>(), [batch, time, vocabulary]);
-        Some(Tensor::from_data(logits, &hidden.device()))
     }
 
     fn logits_on_device(&self, hidden: Tensor<3>) -> Tensor<3> {

@@ -215,7 +215,9 @@ mod tests {
 
     #[test]
     fn an_instruction_follows_what_was_said_last() {
-        let said = |text: &str| Prompt::Messages(vec![Message::new("system", "s"), Message::new("user", text)]);
+        let said = |text: &str| {
+            Prompt::Messages(vec![Message::new("system", "s"), Message::new("user", text)])
+        };
         assert_eq!(instructed(said("Hi."), "Be short."), said("Hi. Be short."));
         assert_eq!(instructed(said("Hi."), ""), said("Hi."));
         assert_eq!(instructed(Prompt::Text("a".into()), "b"), Prompt::Text("a b".into()));
