@@ -34,7 +34,8 @@ pub(super) fn asked(item: &Item) -> Prompt {
     }
 }
 
-/// A prompt with `instruction` after what was said last.
+/// A prompt with `instruction` after what was said last, in place of what the system says: in our tasks that is the
+/// task's name, which says nothing to a foreign teacher.
 fn instructed(prompt: Prompt, instruction: &str) -> Prompt {
     if instruction.is_empty() {
         return prompt;
@@ -42,6 +43,7 @@ fn instructed(prompt: Prompt, instruction: &str) -> Prompt {
     match prompt {
         Prompt::Text(text) => Prompt::Text(format!("{text} {instruction}")),
         Prompt::Messages(mut messages) => {
+            messages.retain(|message| message.role != "system");
             if let Some(last) = messages.last_mut() {
                 last.content = format!("{} {instruction}", last.content);
             }
@@ -215,10 +217,10 @@ mod tests {
 
     #[test]
     fn an_instruction_follows_what_was_said_last() {
-        let said = |text: &str| {
-            Prompt::Messages(vec![Message::new("system", "s"), Message::new("user", text)])
-        };
-        assert_eq!(instructed(said("Hi."), "Be short."), said("Hi. Be short."));
+        let user = |text: &str| Message::new("user", text);
+        let said = |text| Prompt::Messages(vec![Message::new("system", "dialogue"), user(text)]);
+        let told = Prompt::Messages(vec![user("Hi. Be short.")]);
+        assert_eq!(instructed(said("Hi."), "Be short."), told);
         assert_eq!(instructed(said("Hi."), ""), said("Hi."));
         assert_eq!(instructed(Prompt::Text("a".into()), "b"), Prompt::Text("a b".into()));
     }

@@ -15,8 +15,8 @@ pub struct DistilRecipe {
     pub cache: Option<PathBuf>,
     /// What is learned.
     pub level: Level,
-    /// Said to the teacher after each prompt at `sequence`, and not to the student, which so learns to write
-    /// as if it had been told (prompt distillation; Askell et al. 2021, section 2).
+    /// Said to the teacher at `sequence` after each prompt, in place of a system message, and not to the student,
+    /// which so learns to write as if it had been told (prompt distillation; Askell et al. 2021, section 2).
     pub instruction: String,
     /// How student and teacher are compared at `token` and `on_policy`.
     pub divergence: Distil,

@@ -275,7 +275,7 @@ impl Reinforce<'_> {
         others.extend(
             [
                 ("learning_rate", learning_rate),
-                ("beta", now.beta),
+                ("beta", if recipe.objective.needs_reference() { now.beta } else { 0.0 }),
                 ("entropy_coef", now.entropy_bonus),
                 ("num_tokens", session.state.tokens as f64),
             ]
