@@ -18,12 +18,12 @@ use rand_chacha::ChaCha8Rng;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-const NAMES: [&str; 2] = ["gpt2", "llama"];
+pub(crate) const NAMES: [&str; 2] = ["gpt2", "llama"];
 const KINDS: [&str; 7] = ["lora", "rslora", "dora", "adalora", "ia3", "prefix", "prompt"];
 
-type ByName = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+pub(crate) type ByName = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-fn tensors(bytes: &[u8]) -> ByName {
+pub(crate) fn tensors(bytes: &[u8]) -> ByName {
     let file = SafeTensors::deserialize(bytes).unwrap();
     let numbers = |data: &[u8]| {
         data.chunks_exact(4).map(|word| f32::from_le_bytes(word.try_into().unwrap())).collect()
@@ -32,12 +32,12 @@ fn tensors(bytes: &[u8]) -> ByName {
     all.map(|(name, view)| (name, (view.shape().to_vec(), numbers(view.data())))).collect()
 }
 
-fn folder(name: &str) -> PathBuf {
+pub(crate) fn folder(name: &str) -> PathBuf {
     // Tests start in the folder of their package.
     Path::new("golden/tuning").join(name)
 }
 
-fn read(path: impl AsRef<Path>) -> Vec<u8> {
+pub(crate) fn read(path: impl AsRef<Path>) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
 }
 
@@ -48,24 +48,24 @@ fn base(name: &str) -> Transformer {
     read_weights(&config_from_json(&config).unwrap(), &weights, &Device::flex()).unwrap()
 }
 
-fn ids(name: &str) -> Vec<Vec<u32>> {
+pub(crate) fn ids(name: &str) -> Vec<Vec<u32>> {
     let text = read(Path::new("golden/transformer").join(name).join("expected.json"));
     let json: Value = serde_json::from_slice(&text).unwrap();
     serde_json::from_value(json["token_ids"].clone()).unwrap()
 }
 
-fn logits(model: &Transformer, rows: &[Vec<u32>]) -> Vec<f32> {
+pub(crate) fn logits(model: &Transformer, rows: &[Vec<u32>]) -> Vec<f32> {
     let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
     let tokens = Tokens::new(&rows, PaddingSide::Right, &model.device());
     model.forward(&tokens).into_data().try_to_vec().unwrap()
 }
 
-fn adapter(folder: &Path) -> AdapterFiles {
+pub(crate) fn adapter(folder: &Path) -> AdapterFiles {
     let config = String::from_utf8(read(folder.join("adapter_config.json"))).unwrap();
     AdapterFiles { config, weights: read(folder.join("adapter_model.safetensors")) }
 }
 
-fn worst(ours: &[f32], theirs: &[f32]) -> f32 {
+pub(crate) fn worst(ours: &[f32], theirs: &[f32]) -> f32 {
     assert_eq!(ours.len(), theirs.len());
     ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }

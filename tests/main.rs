@@ -1,6 +1,7 @@
 //! Integration tests of the workspace, one binary so that it links once.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+mod adapters;
 mod architecture;
 mod conformance;
 mod corpus;

@@ -15,14 +15,14 @@ use kudos_schema::{
 use pollster::block_on;
 use serde_json::{Value, from_value};
 
-const TINY: &[u8] = include_bytes!("browser/tiny.kudos");
+pub(crate) const TINY: &[u8] = include_bytes!("browser/tiny.kudos");
 /// Of log-probabilities in nats, between two libraries on one CPU.
 const TOLERANCE: f32 = 1e-4;
 
 /// Keeps the replies; its clock goes on by a millisecond a look, and it stops writing after some tokens.
 #[derive(Clone, Default)]
-struct Recorder {
-    replies: Rc<RefCell<Vec<Reply>>>,
+pub(crate) struct Recorder {
+    pub(crate) replies: Rc<RefCell<Vec<Reply>>>,
     clock: Rc<RefCell<f64>>,
     stop_after: Option<usize>,
 }
@@ -45,7 +45,7 @@ impl Host for Recorder {
 }
 
 impl Recorder {
-    fn tokens(&self) -> Vec<Written> {
+    pub(crate) fn tokens(&self) -> Vec<Written> {
         let replies = self.replies.borrow();
         let written = replies.iter().filter_map(|reply| {
             let Reply::Wrote { tokens, .. } = reply else { return None };
@@ -54,23 +54,23 @@ impl Recorder {
         written.flatten().collect()
     }
 
-    fn last(&self) -> Reply {
+    pub(crate) fn last(&self) -> Reply {
         self.replies.borrow().last().unwrap().clone()
     }
 }
 
 fn session(recorder: &Recorder) -> Session<Recorder> {
     let mut session = Session::new(Device::flex(), Reads::Cheap, recorder.clone());
-    block_on(session.handle(load(None, &[]), TINY));
+    block_on(session.handle(load(None, &[]), &[TINY]));
     assert!(matches!(recorder.last(), Reply::Loaded(_)), "{:?}", recorder.last());
     session
 }
 
 fn load(sha256: Option<&str>, keep: &[String]) -> Request {
-    Request::Load { sha256: sha256.map(str::to_owned), keep: keep.to_vec() }
+    Request::Load { sha256: sha256.map(str::to_owned), keep: keep.to_vec(), base: None }
 }
 
-fn request(text: &str, sampling: Sampling) -> WriteRequest {
+pub(crate) fn request(text: &str, sampling: Sampling) -> WriteRequest {
     let (policy, text) = (sha256(TINY), text.to_owned());
     WriteRequest { id: 1, policy, messages: Vec::new(), text, begin: Vec::new(), sampling, seed: 5 }
 }
@@ -201,17 +201,17 @@ fn policies_that_meet_write_what_each_writes_alone() {
     let alone = [TINY, &rival[..]].map(|bytes| {
         let recorder = Recorder::default();
         let mut session = Session::new(Device::flex(), Reads::Cheap, recorder.clone());
-        block_on(session.handle(load(None, &[]), bytes));
+        block_on(session.handle(load(None, &[]), &[bytes]));
         write(&mut session, &recorder, &sha256(bytes))
     });
     assert_ne!(alone[0], alone[1]);
     let recorder = Recorder::default();
     let mut session = session(&recorder);
-    block_on(session.handle(load(Some(&names[1]), &names), &rival));
+    block_on(session.handle(load(Some(&names[1]), &names), &[&rival]));
     for place in [0, 1, 0] {
         assert_eq!(write(&mut session, &recorder, &names[place]), alone[place]);
     }
-    block_on(session.handle(load(Some(&names[1]), &names[1..]), &rival));
+    block_on(session.handle(load(Some(&names[1]), &names[1..]), &[&rival]));
     assert!(write(&mut session, &recorder, &names[0]).is_empty(), "what is not kept is gone");
     assert_eq!(write(&mut session, &recorder, &names[1]), alone[1]);
 }
@@ -221,7 +221,7 @@ fn what_is_wrong_is_a_failure_of_its_kind() {
     let recorder = Recorder::default();
     let mut session = session(&recorder);
     let mut check = |request: Request, bytes: &[u8], kind: FailureKind| {
-        block_on(session.handle(request, bytes));
+        block_on(session.handle(request, &[bytes]));
         let Reply::Failed(failure) = recorder.last() else { panic!("{:?}", recorder.last()) };
         assert_eq!(failure.cause, kind, "{}", failure.detail);
         assert!(!failure.detail.is_empty());

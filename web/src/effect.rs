@@ -9,6 +9,10 @@ use crate::event::{EngineKind, Memory, StoredRating, Timer};
 pub enum Shelf {
     /// The policy at hand: its bytes stay.
     AtHand,
+    /// What an adapter is laid upon; it may have been at hand before.
+    Base,
+    /// An adapter at hand: the base that waits stays too.
+    Adapter,
     /// A policy that meets it: the next one takes its place.
     Guest,
 }

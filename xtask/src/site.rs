@@ -75,8 +75,29 @@ fn add_policies(from: &Path, folder: &Path, collector: Option<String>) -> Result
         let (bytes, sha256) = (bytes.len() as u64, sha256(&bytes));
         catalog.policies.push(CatalogEntry { file: name, bytes, sha256, manifest });
     }
+    catalog.policies = below_their_bases(catalog.policies)?;
     write(&target.join(CATALOG), &serde_json::to_vec(&catalog)?)?;
     Ok(catalog)
+}
+
+/// Whole policies as they stand, each with its adapters behind it.
+fn below_their_bases(policies: Vec<CatalogEntry>) -> Result<Vec<CatalogEntry>> {
+    let (whole, adapters): (Vec<_>, Vec<_>) =
+        policies.into_iter().partition(|entry| entry.manifest.adapts.is_none());
+    let mut ordered = Vec::new();
+    for base in whole {
+        let own = |entry: &&CatalogEntry| entry.manifest.base() == Some(&base.sha256);
+        let behind: Vec<_> = adapters.iter().filter(own).cloned().collect();
+        ordered.push(base);
+        ordered.extend(behind);
+    }
+    match adapters.iter().find(|entry| !ordered.contains(entry)) {
+        Some(CatalogEntry { file, manifest, .. }) => {
+            let base = manifest.base().unwrap_or_default();
+            bail!("{file} is an adapter of the bundle {base}, which is not in {POLICIES}: add it")
+        }
+        None => Ok(ordered),
+    }
 }
 
 /// Lets the page talk to the collector's host, if that is another one.
@@ -163,7 +184,7 @@ fn write(path: &Path, content: &[u8]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use kudos_schema::{PolicyManifest, pack_bundle};
+    use kudos_schema::{Adapts, PolicyManifest, pack_bundle};
     use tempfile::TempDir;
 
     use super::*;
@@ -228,6 +249,27 @@ mod tests {
         assert_eq!(check(root.path()).1, first, "the same files are the same version");
         fs::write(root.path().join("stage/engine-gpu.js"), "changed").unwrap();
         assert_ne!(check(root.path()).1, first, "another file is another version");
+    }
+
+    #[test]
+    fn an_adapter_stands_behind_its_base_and_is_refused_without_it() {
+        let root = staged();
+        let adapter = |name: &str, base: &str| {
+            let adapts = Some(Adapts { base: base.to_owned(), scale: 2.0 });
+            let manifest = PolicyManifest { name: name.into(), adapts, ..Default::default() };
+            let path = root.path().join(format!("policies/{name}.kudos"));
+            fs::write(path, pack_bundle(manifest, &[])).unwrap();
+        };
+        let base = fs::read(root.path().join("policies/base.kudos")).unwrap();
+        adapter("a-first", &sha256(&base));
+        adapter("z-last", &sha256(&base));
+        let (catalog, _) = check(root.path());
+        let names: Vec<_> = catalog.policies.iter().map(|entry| &*entry.manifest.name).collect();
+        assert_eq!(names, ["base", "a-first", "z-last", "small"]);
+        adapter("lost", "0");
+        let workspace = Workspace { root: root.path().into(), target: root.path().into() };
+        let error = run(&workspace, root.path().join("stage").to_str()).unwrap_err();
+        assert!(format!("{error:#}").contains("lost.kudos"), "{error:#}");
     }
 
     #[test]

@@ -5,8 +5,8 @@
 #[cfg(feature = "train")]
 use crate::gguf::Gguf;
 use crate::model::hugging_face::{
-    CheckpointError, SpecialTokens, StoredAs, Weights, config_from_json, config_to_json,
-    read_weights, write_weights,
+    Adapter, CheckpointError, SpecialTokens, StoredAs, Weights, config_from_json, config_to_json,
+    read_adapted, read_weights, write_weights,
 };
 #[cfg(feature = "train")]
 use crate::model::hugging_face::{Stored, as_safetensors};
@@ -130,16 +130,18 @@ impl PolicyFiles {
     /// # Errors
     /// If a file is damaged, or weights and tokenizer do not fit each other.
     pub fn load(&self, device: &Device) -> Result<Policy, PolicyError> {
-        self.load_with(ChatTemplate::from_tokenizer_config(&self.tokenizer_config)?, device)
+        let template = ChatTemplate::from_tokenizer_config(&self.tokenizer_config)?;
+        self.load_with((template, None), device)
     }
 
-    /// Puts the policy on a device, with a template that was read before.
+    /// Puts the policy on a device, with a template that was read before, and an adapter in its weights if one
+    /// is given.
     ///
     /// # Errors
     /// As [`Self::load`].
     pub fn load_with(
         &self,
-        template: ChatTemplate,
+        (template, adapter): (ChatTemplate, Option<&Adapter>),
         device: &Device,
     ) -> Result<Policy, PolicyError> {
         let config = config_from_json(&self.config)?;
@@ -150,7 +152,10 @@ impl PolicyFiles {
                 weights: config.vocab_size,
             });
         }
-        let model = read_weights(&config, &self.weights, device)?;
+        let model = match adapter {
+            None => read_weights(&config, &self.weights, device)?,
+            Some(adapter) => read_adapted(&config, (&self.weights, adapter), device)?,
+        };
         Ok(Policy { model, tokenizer, template })
     }
 }

@@ -53,8 +53,21 @@ pub struct PolicyManifest {
     pub sampling: Sampling,
     /// Prompts to try, by task.
     pub prompts: BTreeMap<String, Vec<String>>,
+    /// What it is laid upon, where it holds an adapter and no weights of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapts: Option<Adapts>,
     /// The files.
     pub parts: Vec<Part>,
+}
+
+/// How a low-rank adapter becomes part of a policy: `W + scale B A`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adapts {
+    /// SHA-256 of the bundle whose policy it adapts, in lower-case hexadecimal digits.
+    pub base: String,
+    /// What every product of its matrices is multiplied by.
+    pub scale: f32,
 }
 
 /// One file in a bundle.
@@ -131,6 +144,13 @@ pub enum ContainerError {
         /// The part's name.
         part: &'static str,
     },
+}
+
+impl PolicyManifest {
+    /// SHA-256 of the bundle that it is laid upon, if it is an adapter's.
+    pub fn base(&self) -> Option<&str> {
+        self.adapts.as_ref().map(|adapts| &*adapts.base)
+    }
 }
 
 impl<'a> Container<'a> {

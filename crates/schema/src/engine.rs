@@ -9,13 +9,16 @@ use crate::{EndReason, Message, PolicyManifest, Sampling};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Take the bundle whose bytes come with this message.
+    /// Take the bundle whose bytes come with this message; behind those of an adapter stand those of its base.
     Load {
         /// The hash that its bytes must have; none for a file of the visitor's own.
         sha256: Option<String>,
         /// SHA-256 of the policies that stay; all others go first, to make room.
         #[serde(default)]
         keep: Vec<String>,
+        /// SHA-256 of the bundle that it is laid upon, whose bytes come too; none for a whole policy.
+        #[serde(default)]
+        base: Option<String>,
     },
     /// Compute the fixed self-test of the policy loaded last, and measure its speed.
     Probe,

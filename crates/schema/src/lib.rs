@@ -18,7 +18,7 @@ mod sample;
 mod turns;
 
 pub use bundle::{
-    BUNDLE_VERSION, Catalog, CatalogEntry, Container, ContainerError, Part, PolicyManifest,
+    Adapts, BUNDLE_VERSION, Catalog, CatalogEntry, Container, ContainerError, Part, PolicyManifest,
     pack_bundle, read_manifest,
 };
 pub use collector::{

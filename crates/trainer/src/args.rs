@@ -312,6 +312,9 @@ pub struct ExportArgs {
     /// Folder of an adapter to make part of the policy
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
+    /// Pack the adapter alone, for pages that have the bundle of --model
+    #[arg(long, requires = "adapter")]
+    pub alone: bool,
     /// What people should know of it, a TOML file; the bundle's own if left out
     #[arg(long, value_name = "FILE")]
     pub card: Option<PathBuf>,

@@ -1,5 +1,7 @@
 //! `trainer export`: a policy as one file for the page, or a bundle taken apart into a folder.
 
+mod adapter;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -63,6 +65,9 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     if args.output.exists() {
         let path = args.output.display();
         return Err(usage(format!("{path} exists: choose another --output or remove it first")));
+    }
+    if let Some(folder) = args.adapter.as_deref().filter(|_| args.alone) {
+        return adapter::run(args, folder);
     }
     let mut source = source(args.model.as_deref())?;
     if let Some(folder) = &args.adapter {

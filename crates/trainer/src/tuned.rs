@@ -217,17 +217,25 @@ pub fn place(folder: &Path, recipe: &Recipe) -> String {
 /// # Errors
 /// A usage error that names the file.
 pub fn with_adapter(policy: &Policy, folder: &Path) -> Result<Policy> {
-    let label = folder.display();
+    let (label, files) = (folder.display(), adapter_files(folder)?);
+    let model =
+        read_adapter(&policy.model, &files).map_err(|error| usage(format!("{label}: {error}")))?;
+    Ok(Policy { model: merge(model), ..policy.clone() })
+}
+
+/// The files of an adapter of ours or of PEFT.
+///
+/// # Errors
+/// A usage error that names the folder.
+pub fn adapter_files(folder: &Path) -> Result<AdapterFiles> {
     let read = || -> Result<AdapterFiles> {
         let config = read_text(&folder.join(CONFIG))?;
         Ok(AdapterFiles { config, weights: policy::read_bytes(&folder.join(WEIGHTS))? })
     };
-    let files = read().map_err(|error| {
+    read().map_err(|error| {
+        let label = folder.display();
         usage(format!("{label}: {error:#}; an adapter is a folder with {CONFIG} and {WEIGHTS}"))
-    })?;
-    let model =
-        read_adapter(&policy.model, &files).map_err(|error| usage(format!("{label}: {error}")))?;
-    Ok(Policy { model: merge(model), ..policy.clone() })
+    })
 }
 
 fn fill(files: &AdapterFiles, folder: &Path) -> Result<(), FillError> {

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::Device;
-use kudos_core::bundle::{self, BundleError};
+use kudos_core::bundle;
 use kudos_core::model::Transformer;
 use kudos_core::policy::Policy;
 use kudos_core::rollout::{
@@ -87,13 +87,13 @@ impl<H: Host> Session<H> {
         Self { prepare, ..self }
     }
 
-    /// Answers a request; `bytes` are the bundle of a [`Request::Load`].
-    pub async fn handle(&mut self, request: Request, bytes: &[u8]) {
+    /// Answers a request; `bundles` are the bundle of a [`Request::Load`], and behind an adapter's that of its base.
+    pub async fn handle(&mut self, request: Request, bundles: &[&[u8]]) {
         let (id, answered) = match request {
-            Request::Load { sha256, keep } => {
+            Request::Load { sha256, keep, .. } => {
                 // What is not needed any more goes first: memory may not hold all of it at once.
                 self.held.retain(|held| keep.contains(&held.sha256));
-                (None, self.load(sha256.as_deref(), bytes))
+                (None, self.load(sha256.as_deref(), bundles))
             }
             Request::Probe => (None, self.probe().await),
             Request::Write(request) => (Some(request.id), self.write(&request).await),
@@ -106,16 +106,16 @@ impl<H: Host> Session<H> {
         }
     }
 
-    fn load(&mut self, expected: Option<&str>, bytes: &[u8]) -> Result<(), Trouble> {
-        let begin = self.host.now_ms();
+    fn load(&mut self, expected: Option<&str>, bundles: &[&[u8]]) -> Result<(), Trouble> {
+        let (begin, bytes) = (self.host.now_ms(), bundles.first().copied().unwrap_or_default());
         let sha256 = bundle::sha256(bytes);
         if expected.is_some_and(|expected| expected != sha256) {
             let detail = format!("{} bytes with another hash", bytes.len());
             return Err((FailureKind::WrongHash, detail));
         }
-        let unpacked = bundle::unpack(bytes).map_err(wrong_bundle)?;
-        let policy = unpacked.load(&self.device);
-        let mut policy = policy.map_err(|error| wrong_bundle(BundleError::from(error)))?;
+        let loaded = bundle::load(bundles, &self.device);
+        let (manifest, mut policy) =
+            loaded.map_err(|error| (FailureKind::WrongBundle, error.to_string()))?;
         policy.model = (self.prepare)(policy.model);
         let every = match self.reads {
             Reads::Cheap => 1,
@@ -125,7 +125,7 @@ impl<H: Host> Session<H> {
         self.held.push(Held { sha256: sha256.clone(), policy, every });
         self.host.post(Reply::Loaded(Loaded {
             sha256,
-            manifest: unpacked.manifest,
+            manifest,
             seconds: (self.host.now_ms() - begin) / 1e3,
         }));
         Ok(())
@@ -230,10 +230,6 @@ type Trouble = (FailureKind, String);
 
 fn not_loaded() -> Trouble {
     (FailureKind::Defect, "the policy is not loaded".to_owned())
-}
-
-fn wrong_bundle(error: BundleError) -> Trouble {
-    (FailureKind::WrongBundle, error.to_string())
 }
 
 fn trouble(error: GenerateError) -> Trouble {

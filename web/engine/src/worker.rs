@@ -1,4 +1,4 @@
-//! The session in a Web Worker: messages `{ json, bytes? }` in and out.
+//! The session in a Web Worker: messages `{ json, bytes?, base? }` in and out.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -32,7 +32,7 @@ pub struct Started {
 }
 
 /// A message with the bytes that came beside it.
-type Mail = (Request, Vec<u8>);
+type Mail = (Request, Vec<Vec<u8>>);
 
 /// Answers messages for as long as the worker lives; `device` fails with words if there is none.
 pub fn start(device: impl Future<Output = Result<Started, String>> + 'static) {
@@ -65,7 +65,8 @@ async fn serve(
     let host = Worker { stopped, breath: Breath::new() };
     let mut session = Session::new(device, reads, host).preparing(prepare);
     while let Some((request, bytes)) = mail.next().await {
-        session.handle(request, &bytes).await;
+        let bundles: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
+        session.handle(request, &bundles).await;
     }
 }
 
@@ -75,9 +76,12 @@ fn listen(stopped: Rc<Cell<Option<u64>>>) -> UnboundedReceiver<Mail> {
     let hear = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
         let data = event.data();
         let json = Reflect::get(&data, &"json".into()).ok().and_then(|json| json.as_string());
-        let bytes = Reflect::get(&data, &"bytes".into()).ok();
-        let bytes = bytes.and_then(|bytes| bytes.dyn_into::<ArrayBuffer>().ok());
-        let bytes = bytes.map_or_else(Vec::new, |bytes| Uint8Array::new(&bytes).to_vec());
+        let bytes = ["bytes", "base"].iter().filter_map(|name| {
+            let bytes = Reflect::get(&data, &(*name).into()).ok()?;
+            let bytes = bytes.dyn_into::<ArrayBuffer>().ok()?;
+            Some(Uint8Array::new(&bytes).to_vec())
+        });
+        let bytes = bytes.collect();
         match serde_json::from_str(&json.unwrap_or_default()) {
             Ok(Request::Stop { id }) => stopped.set(Some(id)),
             Ok(request) => drop(sender.unbounded_send((request, bytes))),

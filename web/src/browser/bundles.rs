@@ -22,6 +22,7 @@ pub(crate) struct Bundles {
     turn: Cell<u32>,
     under_way: RefCell<Option<AbortController>>,
     at_hand: RefCell<Option<Held>>,
+    base: RefCell<Option<Held>>,
     guest: RefCell<Option<Held>>,
 }
 
@@ -31,18 +32,39 @@ struct Held {
     bytes: ArrayBuffer,
 }
 
+impl Held {
+    fn is(&self, sha256: &str) -> bool {
+        self.sha256.as_deref() == Some(sha256)
+    }
+}
+
 impl Bundles {
     /// Fetches a bundle; one under way is given up.
     pub(crate) fn download(&self, page: &Page, wanted: Wanted, shelf: Shelf) {
         let turn = self.begin();
-        let is_wanted = |held: &Held| held.sha256.as_ref() == Some(&wanted.sha256);
-        if self.shelf(shelf).borrow().as_ref().is_some_and(is_wanted) {
+        let has = |place: &RefCell<Option<Held>>| {
+            place.borrow().as_ref().is_some_and(|held| held.is(&wanted.sha256))
+        };
+        // A policy that was at hand is now a base, or the other way round.
+        let (here, other) = match shelf {
+            Shelf::AtHand => (&self.at_hand, Some(&self.base)),
+            Shelf::Base => (&self.base, Some(&self.at_hand)),
+            Shelf::Adapter => (&self.at_hand, None),
+            Shelf::Guest => (&self.guest, None),
+        };
+        if let Some(other) = other.filter(|other| has(other)) {
+            here.swap(other);
+        }
+        if shelf == Shelf::AtHand {
+            self.base.take();
+        }
+        if has(here) {
             page.send(told(shelf, DownloadEvent::Done));
             return;
         }
         // What was there before need not be in memory at once.
-        self.shelf(shelf).take();
-        if shelf == Shelf::AtHand {
+        here.take();
+        if shelf != Shelf::Guest {
             self.guest.take();
         }
         let controller = AbortController::new().ok();
@@ -85,18 +107,19 @@ impl Bundles {
         });
     }
 
-    /// The bytes of the guest of this hash, else those at hand.
+    /// The bytes of this hash, those of the visitor's own file without one.
     pub(crate) fn bytes(&self, sha256: Option<&str>) -> Option<ArrayBuffer> {
-        let guest = self.guest.borrow();
-        let guest =
-            guest.as_ref().filter(|held| sha256.is_some() && held.sha256.as_deref() == sha256);
-        let at_hand = self.at_hand.borrow();
-        guest.or(at_hand.as_ref()).map(|held| held.bytes.clone())
+        let own = |held: &Held| held.sha256.is_none() || sha256.is_some_and(|hash| held.is(hash));
+        [&self.guest, &self.at_hand, &self.base].iter().find_map(|place| {
+            let place = place.borrow();
+            place.as_ref().filter(|held| own(held)).map(|held| held.bytes.clone())
+        })
     }
 
     fn shelf(&self, shelf: Shelf) -> &RefCell<Option<Held>> {
         match shelf {
-            Shelf::AtHand => &self.at_hand,
+            Shelf::AtHand | Shelf::Adapter => &self.at_hand,
+            Shelf::Base => &self.base,
             Shelf::Guest => &self.guest,
         }
     }

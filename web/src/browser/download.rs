@@ -46,7 +46,7 @@ pub(crate) struct Course {
 /// What is told of the download to this shelf.
 pub(crate) fn told(shelf: Shelf, event: DownloadEvent) -> Event {
     match shelf {
-        Shelf::AtHand => Event::Download(event),
+        Shelf::AtHand | Shelf::Base | Shelf::Adapter => Event::Download(event),
         Shelf::Guest => Event::GuestDownload(event),
     }
 }

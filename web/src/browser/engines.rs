@@ -1,4 +1,4 @@
-//! The engines' workers: a message each way is `{ json, bytes? }`.
+//! The engines' workers: a message each way is `{ json, bytes?, base? }`.
 
 use std::cell::RefCell;
 
@@ -76,9 +76,14 @@ fn message(page: &Page, request: &Request) -> Result<Object, JsValue> {
     let json = serde_json::to_string(request).expect("a request is JSON");
     Reflect::set(&message, &"json".into(), &json.into())?;
     match request {
-        Request::Load { sha256, .. } => {
-            if let Some(bytes) = page.bundles().bytes(sha256.as_deref()) {
-                Reflect::set(&message, &"bytes".into(), &bytes)?;
+        Request::Load { sha256, base, .. } => {
+            let beside = |name: &str, sha256: Option<&str>| {
+                let bytes = page.bundles().bytes(sha256);
+                bytes.map_or(Ok(true), |bytes| Reflect::set(&message, &name.into(), &bytes))
+            };
+            beside("bytes", sha256.as_deref())?;
+            if base.is_some() {
+                beside("base", base.as_deref())?;
             }
         }
         Request::Probe | Request::Write(_) | Request::Stop { .. } | Request::Alternatives(_) => {}

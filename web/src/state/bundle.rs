@@ -23,6 +23,18 @@ pub(crate) struct Bundle {
     pub(crate) manifest: Option<PolicyManifest>,
     /// Its hash; empty until it is known.
     pub(crate) sha256: String,
+    /// Which bytes of it are on their way, or come next.
+    part: Part,
+}
+
+/// What a policy is fetched in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Part {
+    /// The policy that an adapter is laid upon.
+    Base,
+    /// Its own bundle.
+    #[default]
+    Own,
 }
 
 /// Where a bundle comes from.
@@ -87,6 +99,19 @@ impl State {
             Source::None | Source::Own { .. } => None,
         }
     }
+
+    /// The entry of what the policy at hand is laid upon, if it is an adapter.
+    fn base_entry(&self) -> Option<&CatalogEntry> {
+        self.catalog.as_ref()?.entry(self.entry()?.manifest.base()?)
+    }
+
+    /// The entry whose bytes are on their way to the policy at hand, or come next.
+    pub(crate) fn fetched_entry(&self) -> Option<&CatalogEntry> {
+        match self.bundle.part {
+            Part::Base => self.base_entry(),
+            Part::Own => self.entry(),
+        }
+    }
 }
 
 /// The list of policies came, or did not.
@@ -121,14 +146,18 @@ pub(super) fn choose(state: &mut State, place: usize, turn: &mut Turn<'_>) {
         fetch: Fetch::Nothing,
         manifest: Some(entry.manifest.clone()),
         sha256: String::new(),
+        part: Part::Own,
     };
+    if state.base_entry().is_some() {
+        state.bundle.part = Part::Base;
+    }
     state.desk.take_policy(&entry.manifest);
     fetch(state, turn);
 }
 
 /// Fetches the policy at hand, if it fits.
 pub(super) fn fetch(state: &mut State, turn: &mut Turn<'_>) {
-    let Some(entry) = state.entry() else { return };
+    let Some(entry) = state.fetched_entry() else { return };
     let needed = Bundle::cpu_bytes(&entry.manifest, entry.bytes);
     if needed > CPU_MEMORY_BYTES {
         state.problem = Some(Problem::TooLarge { needed, offered: CPU_MEMORY_BYTES });
@@ -138,7 +167,11 @@ pub(super) fn fetch(state: &mut State, turn: &mut Turn<'_>) {
         url: format!("policies/{}", entry.file),
         sha256: entry.sha256.clone(),
         bytes: entry.bytes,
-        shelf: Shelf::AtHand,
+        shelf: match state.bundle.part {
+            Part::Base => Shelf::Base,
+            Part::Own if entry.manifest.adapts.is_some() => Shelf::Adapter,
+            Part::Own => Shelf::AtHand,
+        },
     });
     state.problem = None;
     state.guest = Guest::default();
@@ -174,10 +207,14 @@ impl Fetch {
 }
 
 /// The download went on.
-pub(super) fn download(state: &mut State, event: DownloadEvent) {
+pub(super) fn download(state: &mut State, event: DownloadEvent, turn: &mut Turn<'_>) {
     // Of a download that was given up for the visitor's own file.
     if !matches!(state.bundle.source, Source::Catalog(_)) {
         return;
+    }
+    if state.bundle.part == Part::Base && event == DownloadEvent::Done {
+        state.bundle.part = Part::Own;
+        return fetch(state, turn);
     }
     state.bundle.fetch = state.bundle.fetch.after(&event);
     if let DownloadEvent::Failed(error) = event {

@@ -1,6 +1,6 @@
 //! The two engines: starting, loading, comparing, choosing, and going on after one is lost.
 
-use kudos_schema::{AdapterInfo, Failure, FailureKind, Loaded, Reply, Request};
+use kudos_schema::{AdapterInfo, Failure, FailureKind, Loaded, PolicyManifest, Reply, Request};
 
 use super::agreement::Held;
 use super::bundle::{Bundle, Fetch, Source};
@@ -220,8 +220,9 @@ fn load(state: &mut State, kind: EngineKind, turn: &mut Turn<'_>) {
         // The CPU has it already, so that its hash is known even for a file of the visitor's own.
         EngineKind::Gpu => Some(state.bundle.sha256.clone()),
     };
+    let base = state.bundle.manifest.as_ref().and_then(PolicyManifest::base).map(str::to_owned);
     state.engines.get_mut(kind).phase = Phase::Loading;
-    turn.ask(Effect::Ask(kind, Request::Load { sha256, keep: Vec::new() }));
+    turn.ask(Effect::Ask(kind, Request::Load { sha256, keep: Vec::new(), base }));
 }
 
 /// Lets an engine take a policy beside those that it keeps.
@@ -231,10 +232,12 @@ pub(super) fn load_guest(
     (policy, keep): (String, Vec<String>),
     turn: &mut Turn<'_>,
 ) {
+    let entry = state.catalog.as_ref().and_then(|catalog| catalog.entry(&policy));
+    let base = entry.and_then(|entry| entry.manifest.base()).map(str::to_owned);
     let engine = state.engines.get_mut(kind);
     engine.phase = Phase::Loading;
     engine.held.retain(|held| keep.contains(&held.sha256));
-    turn.ask(Effect::Ask(kind, Request::Load { sha256: Some(policy), keep }));
+    turn.ask(Effect::Ask(kind, Request::Load { sha256: Some(policy), keep, base }));
 }
 
 /// An engine said something.

@@ -39,7 +39,7 @@ impl State {
         let guest = catalog.and_then(|catalog| catalog.entry(&self.guest.sha256));
         match guest.filter(|_| self.guest.is_under_way()) {
             Some(entry) => (self.guest.fetch, entry.bytes),
-            None => (self.bundle.fetch, self.entry().map_or(0, |entry| entry.bytes)),
+            None => (self.bundle.fetch, self.fetched_entry().map_or(0, |entry| entry.bytes)),
         }
     }
 
@@ -146,6 +146,13 @@ fn fetch(state: &mut State, policy: &str, turn: &mut Turn<'_>) {
         return;
     }
     let entry = state.catalog.as_ref().and_then(|catalog| catalog.entry(policy));
+    // An adapter is laid upon what is here already.
+    let at_hand = &state.bundle;
+    let below = at_hand.manifest.as_ref().and_then(PolicyManifest::base);
+    let entry = entry.filter(|entry| {
+        let base = entry.manifest.base();
+        base.is_none() || base == below || base == Some(&at_hand.sha256)
+    });
     let Some(entry) = entry else { return give_up(state, QueryNote::NotLoaded, turn) };
     turn.ask(Effect::Download {
         url: format!("policies/{}", entry.file),

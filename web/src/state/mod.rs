@@ -153,7 +153,7 @@ fn happen(state: &mut State, event: Event, turn: &mut Turn<'_>) {
     match event {
         Event::Opened(opening) => page::opened(state, *opening, turn),
         Event::CatalogCame(catalog) => bundle::catalog_came(state, catalog, turn),
-        Event::Download(event) => bundle::download(state, event),
+        Event::Download(event) => bundle::download(state, event, turn),
         Event::GuestDownload(event) => guests::download(state, &event, turn),
         Event::OwnBundle { name, bytes } => bundle::own(state, name, bytes, turn),
         Event::Engine(kind, reply) => engines::reply(state, kind, reply, turn),

@@ -34,10 +34,14 @@ pub(super) fn section(state: &State) -> Node {
 
 fn policy(state: &State) -> Node {
     let words = &state.words().desk;
-    let listed = state.catalog.iter().flat_map(|catalog| &catalog.policies);
-    let listed = listed.enumerate();
-    let mut options: Vec<Node> =
-        listed.map(|(place, entry)| option(place.to_string(), &entry.manifest.name)).collect();
+    let mut options = Vec::new();
+    if let Some(catalog) = &state.catalog {
+        for (place, entry) in catalog.policies.iter().enumerate() {
+            let base = entry.manifest.base().and_then(|base| catalog.entry(base));
+            let below = base.map_or(String::new(), |base| fill("{} + ", &[&base.manifest.name]));
+            options.push(option(place.to_string(), below + &entry.manifest.name));
+        }
+    }
     let value = match &state.bundle.source {
         Source::Catalog(place) => place.to_string(),
         Source::None => {

@@ -114,7 +114,8 @@ fn problem(error: PublishError) -> Problem {
     match error {
         PublishError::Database(error) => error.into(),
         PublishError::File(_) => Problem::unavailable(error.to_string()),
-        PublishError::Container(_)
+        PublishError::Adapter(_)
+        | PublishError::Container(_)
         | PublishError::Part(_)
         | PublishError::Tokenizer(_)
         | PublishError::Nameless

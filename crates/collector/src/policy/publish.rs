@@ -46,6 +46,11 @@ pub enum PublishError {
     /// Its tokenizer cannot be read.
     #[error("the tokenizer of the bundle cannot be read ({0}): export it again")]
     Tokenizer(#[from] kudos_tokenizer::TokenizerError),
+    /// It holds no policy of its own.
+    #[error(
+        "the bundle is an adapter of {0}: a collector asks of whole policies, export it without --alone"
+    )]
+    Adapter(String),
     /// It has no name.
     #[error("the bundle's manifest has no name: export it with one")]
     Nameless,
@@ -71,6 +76,9 @@ pub(crate) fn read_bundle(path: &Path) -> Result<Bundle, PublishError> {
     file.rewind()?;
     (&mut file).take(HEAD).read_to_end(&mut head)?;
     let manifest = read_manifest(&head)?;
+    if let Some(base) = manifest.base() {
+        return Err(PublishError::Adapter(base.to_owned()));
+    }
     if manifest.name.is_empty() {
         return Err(PublishError::Nameless);
     }

@@ -120,7 +120,7 @@ fn policies_that_meet_stand_in_an_order_of_chance_that_the_rating_tells() {
         let effects = visit.send(Event::GuestDownload(DownloadEvent::Done));
         let (a, b) = ("a".repeat(64), "b".repeat(64));
         let keep = vec![a.clone(), b.clone()];
-        let load = Request::Load { sha256: Some(b), keep };
+        let load = Request::Load { sha256: Some(b), keep, base: None };
         assert_eq!(effects, [Effect::Ask(EngineKind::Cpu, load)]);
         assert_eq!(asks(&takes(&mut visit, EngineKind::Cpu, ("b", -1.0))), ["write Cpu"]);
         let left = visit.asked().1;

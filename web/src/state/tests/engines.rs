@@ -281,7 +281,8 @@ fn a_policy_of_ones_own_needs_no_hash_and_says_what_it_is() {
     visit.send(Event::CatalogCame(Err(DownloadError::Network)));
     visit.reply(EngineKind::Cpu, ready("cpu"));
     let effects = visit.send(Event::OwnBundle { name: "mine.bundle".into(), bytes: 10 });
-    let load = Effect::Ask(EngineKind::Cpu, Request::Load { sha256: None, keep: vec![] });
+    let load =
+        Effect::Ask(EngineKind::Cpu, Request::Load { sha256: None, keep: vec![], base: None });
     assert_eq!(effects, [load]);
     visit.reply(EngineKind::Cpu, loaded(&visit.state));
     visit.reply(EngineKind::Cpu, probed(vec![-1.0], 10.0));

@@ -1,5 +1,6 @@
 //! Laws of the state, played as visits: events in, effects out.
 
+mod adapters;
 pub(crate) mod asked;
 mod engines;
 mod guests;

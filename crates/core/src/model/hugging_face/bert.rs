@@ -68,7 +68,11 @@ pub fn read_encoder(
     bytes: &[u8],
     device: &Device,
 ) -> Result<Encoder, CheckpointError> {
-    read_module(Encoder::zeroed(config, device), bert_entries(config.n_layers), bytes.into())
+    read_module(
+        Encoder::zeroed(config, device),
+        bert_entries(config.n_layers),
+        (bytes.into(), None),
+    )
 }
 
 /// Writes an encoder as safetensors bytes.

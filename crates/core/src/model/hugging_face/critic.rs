@@ -13,7 +13,7 @@ use crate::model::{Critic, Transformer};
 pub fn read_critic(like: &Transformer, bytes: &[u8]) -> Result<Critic, CheckpointError> {
     let critic = Critic::zeroed(Transformer::zeroed(like.config(), &like.device()));
     let entries = critic_entries(critic.trunk.config());
-    read_module(critic, entries, bytes.into())
+    read_module(critic, entries, (bytes.into(), None))
 }
 
 /// Writes a critic as safetensors bytes, exactly.

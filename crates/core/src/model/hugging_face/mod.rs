@@ -4,6 +4,7 @@
 //! and architectures other than GPT-2, Llama and Qwen2 (read as a Llama, and written as one), and BERT for what reads and
 //! does not write.
 
+mod adapter;
 #[cfg(feature = "train")]
 mod bert;
 mod config;
@@ -20,6 +21,7 @@ pub use bert::{encoder_config_from_json, encoder_config_to_json, read_encoder, w
 #[cfg(feature = "train")]
 pub use critic::{read_critic, write_critic};
 
+pub use adapter::{Adapter, read_adapted};
 pub use config::{SpecialTokens, config_from_json, config_to_json};
 #[cfg(feature = "train")]
 pub(crate) use source::numbers;

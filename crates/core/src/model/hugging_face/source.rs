@@ -130,7 +130,7 @@ impl<'a> Container<'a> {
     }
 
     /// A tensor in f32, errors under another name.
-    fn tensor(&self, name: &str, shown: &str) -> Result<HostTensor, CheckpointError> {
+    pub(super) fn tensor(&self, name: &str, shown: &str) -> Result<HostTensor, CheckpointError> {
         let missing = || CheckpointError::Missing(name.to_owned());
         let info = self.head.info(name).ok_or_else(missing)?;
         let bytes = self.bytes(name)?;

@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
+use super::adapter::Sums;
 use super::source::{Container, HostTensor, Source};
 use super::stored::Stored;
 use super::tables::{Entry, entries};
@@ -116,7 +117,7 @@ pub fn read_weights<'a>(
     stored: impl Into<Stored<'a>>,
     device: &Device,
 ) -> Result<Transformer, CheckpointError> {
-    read_module(Transformer::zeroed(config, device), entries(config), stored.into())
+    read_module(Transformer::zeroed(config, device), entries(config), (stored.into(), None))
 }
 
 /// [`read_weights`] into any module that a table describes. One stored tensor at a time is in memory
@@ -124,14 +125,15 @@ pub fn read_weights<'a>(
 pub(super) fn read_module<M: Module>(
     model: M,
     entries: Vec<Entry>,
-    stored: Stored<'_>,
+    (stored, adapter): (Stored<'_>, Option<&Sums<'_>>),
 ) -> Result<M, CheckpointError> {
     let source = Source::open(stored)?;
     let mut shapes = Shapes { path: Path::default(), shapes: BTreeMap::new() };
     model.visit(&mut shapes);
     source.only(&entries)?;
     let (path, cut, failed) = (Path::default(), BTreeMap::new(), None);
-    let mut fill = Fill { path, source, entries, shapes: shapes.shapes, cut, failed };
+    let shapes = shapes.shapes;
+    let mut fill = Fill { path, source, adapter, entries, shapes, cut, failed };
     let model = model.map(&mut fill);
     fill.failed.map_or(Ok(model), Err)
 }
@@ -210,14 +212,14 @@ pub fn stored_numbers<'a>(stored: impl Into<Stored<'a>>) -> Result<(u64, String)
 
 /// Reads one stored tensor as f32 in our orientation, after checking its shape.
 fn load(
-    source: &Source<'_>,
+    (source, adapter): (&Source<'_>, Option<&Sums<'_>>),
     entry: &Entry,
     parts: &[&Vec<usize>],
 ) -> Result<HostTensor, CheckpointError> {
     let mut expected = parts[0].clone();
     *expected.last_mut().expect("parameters have a dimension") =
         parts.iter().map(|shape| shape[shape.len() - 1]).sum();
-    let found = source.tensor(entry, &expected)?;
+    let mut found = source.tensor(entry, &expected)?;
     let stored: Vec<usize> =
         if entry.transposed { expected.iter().rev().copied().collect() } else { expected };
     if found.shape != stored {
@@ -226,6 +228,9 @@ fn load(
             found: found.shape,
             expected: stored,
         });
+    }
+    if let Some(adapter) = adapter {
+        adapter.add_to(entry, &mut found)?;
     }
     Ok(if entry.transposed { transpose(&found) } else { found })
 }
@@ -316,6 +321,7 @@ impl ModuleVisitor for Shapes {
 struct Fill<'a> {
     path: Path,
     source: Source<'a>,
+    adapter: Option<&'a Sums<'a>>,
     entries: Vec<Entry>,
     shapes: BTreeMap<String, Vec<usize>>,
     /// Parts of a stored tensor whose turn has not come.
@@ -332,7 +338,7 @@ impl Fill<'_> {
         let entry = self.entries.iter().find(|entry| entry.parts.iter().any(|part| part == name));
         let entry = entry.expect("the table names every parameter");
         let parts: Vec<&Vec<usize>> = entry.parts.iter().map(|part| &self.shapes[part]).collect();
-        self.cut.extend(split(entry, &parts, load(&self.source, entry, &parts)?));
+        self.cut.extend(split(entry, &parts, load((&self.source, self.adapter), entry, &parts)?));
         Ok(self.cut.remove(name).expect("it is one of the parts"))
     }
 }
