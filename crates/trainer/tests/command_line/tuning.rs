@@ -135,3 +135,35 @@ fn a_table_that_cannot_be_followed_is_refused_with_a_remedy() {
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(refused.status.code() == Some(2) && error.contains("adapter_config.json"), "{error}");
 }
+
+#[test]
+fn an_adapter_alone_is_a_small_bundle_that_names_its_base() {
+    let toy = Toy::new();
+    for (name, table, _) in [TABLES[0], TABLES[3]] {
+        let file = recipe(&toy, name, table);
+        let text = fs::read_to_string(toy.path(&file)).unwrap();
+        fs::write(toy.path(&file), text.replace("stage = 'reinforce'", "stage = 'sft'")).unwrap();
+        stdout(&toy.run(&["sft", "--config", &file, "--device", "flex", "--output-dir", name]));
+    }
+    let alone = |model: &str, adapter: &str, output: &str| {
+        let export = ["export", "--model", model, "--alone", "--adapter", adapter];
+        toy.run(&[&export[..], &["--output", output]].concat())
+    };
+    stdout(&toy.run(&["export", "--model", "policy", "--output", "toy.kudos"]));
+    stdout(&alone("toy.kudos", "lora/adapter", "small.kudos"));
+    let [whole, small] = ["toy.kudos", "small.kudos"].map(|name| fs::read(toy.path(name)).unwrap());
+    assert!(small.len() < whole.len() / 2, "{} of {} bytes", small.len(), whole.len());
+    let read = kudos_core::bundle::unpack_adapter(&small).unwrap().unwrap();
+    assert_eq!(read.base, kudos_core::bundle::sha256(&whole));
+    assert_eq!(read.manifest.name, "small");
+    let refused = |output: std::process::Output, words: &str| {
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && error.contains(words), "{error}");
+    };
+    refused(alone("policy", "lora/adapter", "a.kudos"), "give the bundle that pages have");
+    refused(alone("toy.kudos", "ia3/adapter", "a.kudos"), "IA3");
+    refused(alone("toy.kudos", "policy", "a.kudos"), "an adapter is a folder with");
+    refused(toy.run(&["sample", "--model", "small.kudos", "--prompt", "x"]), &read.base);
+    refused(toy.run(&["export", "--alone", "--output", "a.kudos"]), "--adapter");
+    assert!(!toy.path("a.kudos").exists());
+}
