@@ -2,6 +2,7 @@
 
 mod distil;
 mod objective;
+mod preference;
 mod reading;
 mod rules;
 mod self_play;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use burn::tensor::Device;
 use kudos_core::objective::{Aggregation, Baseline, RatioBound};
 
-use super::{distil, mix, objective, self_play};
+use super::{distil, mix, objective, preference, self_play};
 use crate::recipe::{Recipe, Stage};
 use crate::tuned;
 use crate::usage::usage;
@@ -117,6 +117,7 @@ fn validate_feedback(recipe: &Recipe) -> Result<()> {
         ("members", feedback.members > 0, "at least 1"),
     ];
     match rules.into_iter().find(|(_, holds, _)| !holds) {
+        None if recipe.stage == Stage::Dpo => preference::smooths(&feedback.preference),
         None => Ok(()),
         Some((field, _, range)) => Err(usage(format!("feedback.{field} must be {range}"))),
     }

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use burn::tensor::Device;
 
-use super::mix;
 use super::rules::some_data;
+use super::{mix, preference};
 use crate::recipe::{Recipe, SelfPlay};
 use crate::usage::usage;
 
@@ -55,7 +55,7 @@ pub(super) fn validate(recipe: &Recipe) -> Result<()> {
         (game, remedy),
     ];
     match rules.into_iter().find(|(holds, _)| !holds) {
-        None => Ok(()),
+        None => preference::smooths(preference),
         Some((_, remedy)) => Err(usage(remedy)),
     }
 }
