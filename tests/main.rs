@@ -10,6 +10,7 @@ mod golden_best_of;
 mod golden_critic;
 mod golden_distil;
 mod golden_encoder;
+mod golden_game_credit;
 mod golden_games;
 mod golden_gguf;
 mod golden_model;

@@ -23,7 +23,7 @@ pub use feedback::{
     EvaluateArgs, FeedbackVerb, ImportArgs, InfluenceArgs, JudgeArgs, PullArgs, RatersArgs,
     StatsArgs, UncertaintyArgs,
 };
-pub use games::{GamesArgs, QLearnArgs};
+pub use games::{GamesArgs, QLearnArgs, ReinforceGamesArgs};
 pub use plan::PlanArgs;
 
 /// Reinforcement learning for small language models. Without a verb: the main job, which teaches
@@ -64,6 +64,8 @@ pub enum Verb {
     Distill(DistilArgs),
     /// Teach a new policy from games what its choices are worth
     QLearn(QLearnArgs),
+    /// Let a policy play games and learn from what it earned
+    ReinforceGames(ReinforceGamesArgs),
     /// Let programs play games
     Games(GamesArgs),
     /// Measure a policy on held-out items

@@ -34,6 +34,7 @@ pub mod q_learn;
 pub mod rated;
 pub mod recipe;
 pub mod reinforce;
+pub mod reinforce_games;
 pub mod report;
 pub mod reward_model;
 pub mod sample;
@@ -41,6 +42,7 @@ pub mod score;
 pub mod self_play;
 pub mod self_test;
 pub mod session;
+mod side_by_side;
 pub mod store;
 pub mod summary;
 pub mod supervised;
@@ -72,6 +74,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Some(Verb::Plan(args)) => forecast::run(args),
         Some(Verb::Distill(args)) => distil::run(args),
         Some(Verb::QLearn(args)) => q_learn::run(args),
+        Some(Verb::ReinforceGames(args)) => reinforce_games::run(args),
         Some(Verb::Games(args)) => games::run(args),
         Some(Verb::Eval(args)) => evaluate::run(args),
         Some(Verb::Judge(args)) => reward_model::judge(args),

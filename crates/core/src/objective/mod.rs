@@ -18,6 +18,8 @@ mod preference;
 mod reward_model;
 mod scores;
 mod supervised;
+#[cfg(feature = "train")]
+mod turns;
 mod unpaired;
 #[cfg(feature = "train")]
 mod value;
@@ -43,6 +45,8 @@ pub use preference::{Pair, Preference, PreferenceLoss, PreferenceReport, Side};
 pub use reward_model::{RewardFit, VerdictOn, Weighted};
 pub use scores::{EntropyUse, Scores, Scoring, score, score_logits};
 pub use supervised::Supervised;
+#[cfg(feature = "train")]
+pub use turns::{Credit, GameLine, Lived, MiniBatch, whiten};
 pub use unpaired::{Judged, Label, Unpaired};
 #[cfg(feature = "train")]
 pub use value::{Aims, Chosen, Method, ValueLearning, ValueLoss};

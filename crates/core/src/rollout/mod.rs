@@ -22,6 +22,6 @@ pub use generate::{
 pub use mixture::{Mixture, generate_mixed};
 pub use sampling::{Drawn, distribution, draw, log_probs, penalize};
 #[cfg(feature = "train")]
-pub use trajectory::{Trajectory, trajectories};
+pub use trajectory::{Trajectory, Transcript, trajectories};
 #[cfg(feature = "train")]
 pub use valued::{Decoding, choose};

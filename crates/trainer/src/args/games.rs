@@ -60,3 +60,29 @@ pub struct QLearnArgs {
     #[command(flatten)]
     pub device: DeviceArgs,
 }
+
+/// Settings of `reinforce-games`; a flag overrides the recipe.
+#[derive(Debug, Clone, Args)]
+pub struct ReinforceGamesArgs {
+    /// Recipe, a TOML file; the maze if left out
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Folder for everything the run leaves
+    #[arg(long, value_name = "DIR")]
+    pub output_dir: PathBuf,
+    /// The policy that begins: a folder or a bundle, such as the model that `q-learn --algorithm bc` leaves
+    #[arg(long, value_name = "PATH")]
+    pub model: Option<PathBuf>,
+    /// Words of Wordle, one a line
+    #[arg(long, value_name = "FILE")]
+    pub words: Option<PathBuf>,
+    /// Seed of every coin
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Rounds of games
+    #[arg(long)]
+    pub rounds: Option<usize>,
+    /// Where to run
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}

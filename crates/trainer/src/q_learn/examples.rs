@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
-use kudos_core::rollout::{Trajectory, trajectories};
+use kudos_core::rollout::{Trajectory, Transcript, trajectories};
 use kudos_core::task::game::scripted::Scripted;
 use kudos_core::task::game::words::Words;
 use kudos_core::task::game::{Episode, Kind};
@@ -63,7 +63,9 @@ pub(super) fn best_of(
         turn.reward *= recipe.data.reward_scale;
     }
     let longest = recipe.architecture.context_length;
-    let all = episodes.iter().flat_map(|one| trajectories(one, tokenizer, recipe.value.gamma));
+    let all = episodes
+        .iter()
+        .flat_map(|one| trajectories(&Transcript::of(one, tokenizer), recipe.value.gamma));
     let fits = |one: &Trajectory| {
         one.experience.prompt.len() + one.experience.completion.len() <= longest
             && one.after.len() <= longest

@@ -8,6 +8,7 @@ mod evaluate;
 mod examples;
 mod recipe;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -33,12 +34,14 @@ use crate::interrupt::Interrupt;
 use crate::journal::{Journal, METRICS, Mark, read_metrics, series};
 use crate::policy::{self, Policy};
 use crate::report::{Series, curve_svg};
+use crate::side_by_side::Table;
 use crate::store::{RunDirectory, write_file, write_folder};
 use crate::supervised::number;
 use crate::usage::usage;
 use crate::{data, open_device, output};
 use evaluate::Player;
 use examples::Examples;
+pub(crate) use recipe::read_recipe;
 pub use recipe::{Alike, GameData, OwnGames, PlayRecipe, QRecipe};
 
 /// Steps between two lines on standard error.
@@ -122,7 +125,14 @@ pub fn run(args: &QLearnArgs) -> Result<()> {
         played,
     };
     directory.write("result.json", &(serde_json::to_string_pretty(&result)? + "\n"))?;
-    run.leave(&directory)?;
+    // Without its heads.
+    let policy = Policy {
+        model: run.model.policy,
+        tokenizer: run.examples.tokenizer,
+        template: ChatTemplate::default(),
+    };
+    let curves = [("curve.svg", "Loss", "loss"), ("return.svg", "Mean return", "return")];
+    leave(directory.path(), &curves, &policy)?;
     output::result(&serde_json::to_string(&result)?);
     Ok(())
 }
@@ -151,10 +161,12 @@ impl<'a> Run<'a> {
     fn player<'m>(&'m self, model: &'m Valued) -> Player<'m> {
         Player {
             model,
-            tokenizer: &self.examples.tokenizer,
             learning: &self.recipe.value,
-            game: self.recipe.game,
-            words: &self.words,
+            table: Table {
+                game: self.recipe.game,
+                words: &self.words,
+                tokenizer: &self.examples.tokenizer,
+            },
             play: &self.recipe.play,
             temperature: self.recipe.play.temperature,
         }
@@ -231,26 +243,23 @@ impl<'a> Run<'a> {
         }
         batch
     }
+}
 
-    /// Writes the policy without its heads, and curves.
-    fn leave(self, directory: &RunDirectory) -> Result<()> {
-        let folder = directory.path();
-        let rows = read_metrics(&folder.join(METRICS))?;
-        let one = |name: &str| Series { name: name.to_owned(), points: series(&rows, name) };
-        let svg = curve_svg("Loss", &[one("loss")]);
-        write_file(&folder.join("curve.svg"), svg.as_bytes())?;
-        if !series(&rows, "return").is_empty() {
-            let svg = curve_svg("Mean return", &[one("return")]);
-            write_file(&folder.join("return.svg"), svg.as_bytes())?;
+/// Writes the policy that a run made, and those curves of its metrics that have points: a file, a title, a name each.
+///
+/// # Errors
+/// A failing device, a full disk.
+pub(crate) fn leave(folder: &Path, curves: &[(&str, &str, &str)], policy: &Policy) -> Result<()> {
+    let rows = read_metrics(&folder.join(METRICS))?;
+    for (file, title, name) in curves {
+        let points = series(&rows, name);
+        if !points.is_empty() {
+            let svg = curve_svg(title, &[Series { name: (*name).to_owned(), points }]);
+            write_file(&folder.join(file), svg.as_bytes())?;
         }
-        let policy = Policy {
-            model: self.model.policy,
-            tokenizer: self.examples.tokenizer,
-            template: ChatTemplate::default(),
-        };
-        let files = block_on(policy.files(StoredAs::F32))?;
-        Ok(write_folder(&folder.join("model"), |folder| policy::write(&files, folder))?)
     }
+    let files = block_on(policy.files(StoredAs::F32))?;
+    Ok(write_folder(&folder.join("model"), |folder| policy::write(&files, folder))?)
 }
 
 /// Where estimates begin: the mean return of a chosen token.

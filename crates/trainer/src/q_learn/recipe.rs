@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use kudos_core::objective::{Method, ValueLearning};
 use kudos_core::task::game::Kind;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::args::QLearnArgs;
@@ -170,7 +171,7 @@ impl Default for PlayRecipe {
 /// Usage errors that name the field and the remedy.
 pub(super) fn resolve(args: &QLearnArgs) -> Result<QRecipe> {
     let mut recipe = match &args.config {
-        Some(path) => read(path)?,
+        Some(path) => read_recipe(path)?,
         None => QRecipe::default(),
     };
     if let Some(name) = &args.algorithm {
@@ -188,7 +189,11 @@ pub(super) fn resolve(args: &QLearnArgs) -> Result<QRecipe> {
     Ok(recipe)
 }
 
-fn read(path: &Path) -> Result<QRecipe> {
+/// A recipe in a file.
+///
+/// # Errors
+/// A usage error where there is none, or not of this kind.
+pub(crate) fn read_recipe<R: DeserializeOwned>(path: &Path) -> Result<R> {
     let label = path.display().to_string();
     let text = std::fs::read_to_string(path)
         .map_err(|error| usage(format!("{label}: {error}; give an existing recipe")))?;

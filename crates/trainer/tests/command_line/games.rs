@@ -118,6 +118,102 @@ fn a_policy_learns_from_the_best_of_its_own_games() {
     assert!((-400.0..=0.0).contains(mean), "{mean}");
 }
 
+const ROUNDS: &str = r#"
+game = "maze"
+rounds = 3
+games = 5
+
+[critic]
+learning_rate = 3e-3
+warmup_rounds = 1
+
+[play]
+games = 5
+temperature = 1.0
+look_every = 2
+look_games = 3
+"#;
+
+/// Runs `reinforce-games` with a recipe.
+fn reinforce(text: &str, (folder, name): (&Path, &str), more: &[&str]) -> Output {
+    let recipe = folder.join("rounds.toml");
+    fs::write(&recipe, text).unwrap();
+    let out = folder.join(name);
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let (recipe, out) = (text(&recipe), text(&out));
+    let fixed = ["reinforce-games", "--device", "flex", "--config", &recipe, "--output-dir", &out];
+    trainer(&[&fixed, more].concat())
+}
+
+/// A policy that imitates uniform moves, in `bc/model`.
+fn imitation(folder: &Path) -> String {
+    let recipe = RECIPE.replace("steps = 3", "steps = 30").replace("look_every = 2", "look_every = 0");
+    let recipe = format!("{recipe}\n[optimizer]\nlearning_rate = 3e-3\n");
+    shown(&learn_by(&recipe, (folder, "bc"), &["--algorithm", "bc"]));
+    folder.join("bc/model").to_str().unwrap().to_owned()
+}
+
+fn journal(folder: &Path, name: &str) -> Vec<Value> {
+    let text = fs::read_to_string(folder.join(name).join("metrics.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_policy_learns_from_what_it_earned() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let model = imitation(path);
+    let result = |text: &str, name: &str| -> Value {
+        let output = reinforce(text, (path, name), &["--model", &model]);
+        serde_json::from_str(&shown(&output)).unwrap()
+    };
+    let first = result(ROUNDS, "first");
+    assert_eq!((&first["method"], &first["rounds"]), (&"ppo".into(), &3.into()));
+    for name in ["result.json", "recipe.toml", "curve.svg", "return.svg", "model/config.json"] {
+        assert!(path.join("first").join(name).exists(), "{name}");
+    }
+    let rows = journal(path, "first");
+    // A critic that learns alone, then both.
+    assert!(rows[0]["loss"].is_null() && rows[0]["value_loss"].is_number());
+    assert!(rows[1]["loss"].is_number() && rows[1]["clip_ratio"].is_number());
+    let bytes = |name: &str| fs::read(path.join(name).join("model/model.safetensors")).unwrap();
+    let again = result(ROUNDS, "again");
+    assert_eq!((&first["played"], &first["start"]), (&again["played"], &again["start"]));
+    assert_eq!((rows, bytes("first")), (journal(path, "again"), bytes("again")));
+}
+
+#[test]
+fn micro_batches_change_nothing_of_a_round() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let model = imitation(path);
+    let run = |size: usize| -> Vec<Value> {
+        let recipe = ROUNDS.replace("rounds = 3", "rounds = 2");
+        let recipe = format!("micro_batch_size = {size}\n{recipe}\n[ppo]\nbeta = 0.1\n");
+        let name = size.to_string();
+        shown(&reinforce(&recipe, (path, &name), &["--model", &model]));
+        journal(path, &name)
+    };
+    let (whole, parts) = (run(10_000), run(7));
+    for (whole, parts) in whole.iter().zip(&parts) {
+        for (name, value) in whole.as_object().unwrap() {
+            let (one, other) = (value.as_f64().unwrap(), parts[name].as_f64().unwrap());
+            assert!((one - other).abs() <= 1e-3 * one.abs().max(1.0), "{name}: {one} and {other}");
+        }
+    }
+}
+
+#[test]
+fn games_that_cannot_be_played_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let refuse = |text: &str, more: &[&str]| refused(&reinforce(text, (path, "x"), more));
+    assert!(refuse(ROUNDS, &[]).contains("--model"));
+    assert!(refuse(ROUNDS, &["--model", "nowhere"]).contains("nowhere"));
+    assert!(refuse("[ppo]\nepsilon = 2.0\n", &[]).contains("ppo.epsilon"));
+    assert!(refuse("[ppo]\nclip = 2.0\n", &[]).contains("clip"));
+}
+
 #[test]
 fn what_cannot_be_learned_is_refused() {
     let folder = tempfile::tempdir().unwrap();
