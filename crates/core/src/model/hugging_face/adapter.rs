@@ -60,7 +60,7 @@ impl Sums<'_> {
         let (a, b) = (self.file.tensor(&first, &first)?, self.file.tensor(&second, &second)?);
         let (rows, columns) = (tensor.shape[0], tensor.values.len() / tensor.shape[0]);
         let (inputs, outputs) = if entry.transposed { (columns, rows) } else { (rows, columns) };
-        let rank = a.shape[0];
+        let rank = a.shape.first().copied().unwrap_or(0);
         for (found, expected, name) in
             [(a.shape, [rank, inputs], first), (b.shape, [outputs, rank], second)]
         {
