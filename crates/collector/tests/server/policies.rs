@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Method, Request};
+use kudos_schema::{Adapts, PolicyManifest, pack_bundle};
 
 use crate::made::{Made, policy};
 use crate::stand::{Answer, Stand, laws};
@@ -11,6 +12,7 @@ laws! {
     a_published_policy_is_there_on_every_collector_and_after_a_restart;
     a_retired_policy_is_not_in_the_catalog_not_even_after_a_restart;
     what_is_no_bundle_or_another_one_is_refused;
+    an_adapter_is_left_out_of_the_site_and_refused_by_name;
     a_bundle_comes_in_parts_and_never_changes;
     files_of_the_page_have_their_kinds_and_are_asked_for_again;
 }
@@ -88,6 +90,18 @@ async fn what_is_no_bundle_or_another_one_is_refused(stand: &Stand) {
     assert_eq!(names(stand).await, ["base"]);
     let left = std::fs::read_dir(stand.settings.data.join("bundles")).unwrap();
     assert_eq!(left.count(), 0, "nothing is left behind");
+}
+
+async fn an_adapter_is_left_out_of_the_site_and_refused_by_name(stand: &Stand) {
+    let adapts = Some(Adapts { base: stand.policy.sha256.clone(), scale: 2.0 });
+    let manifest = PolicyManifest { name: "small".into(), adapts, ..PolicyManifest::default() };
+    let bytes = pack_bundle(manifest, &[]);
+    std::fs::write(stand.settings.site.join("policies/a.kudos"), &bytes).unwrap();
+    assert_eq!(names(&stand.twin().await).await, ["base"]);
+    let path = format!("/v1/policies/{}", "0".repeat(64));
+    let answer = stand.admin(Method::PUT, &path, bytes).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("export it without --alone"), "{}", answer.text());
 }
 
 async fn a_bundle_comes_in_parts_and_never_changes(stand: &Stand) {
