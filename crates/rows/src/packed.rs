@@ -136,14 +136,14 @@ mod tests {
             let packed = Packed::new(&columns, k);
             let products = packed.times(&row, 0..n);
             let blocks = k.div_ceil(BLOCK);
-            for j in 0..n {
+            for (j, product) in products.into_iter().enumerate() {
                 let exact: f64 = (0..k)
                     .map(|i| {
                         let factor = packed.factors[j * blocks + i / BLOCK];
                         f64::from(row[i]) * f64::from(packed.levels[j * k + i]) * f64::from(factor)
                     })
                     .sum();
-                prop_assert!((f64::from(products[j]) - exact).abs() < 1e-5, "{} and {exact}", products[j]);
+                prop_assert!((f64::from(product) - exact).abs() < 1e-5, "{product} and {exact}");
             }
         }
 

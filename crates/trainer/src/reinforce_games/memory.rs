@@ -45,14 +45,15 @@ impl<'a> Memory<'a> {
             )));
         }
         let longest = self.sampling.max_completion_length;
-        let coins: Vec<Vec<f32>> =
-            (0..prompts.len()).map(|row| coins.of_completion(row, longest)).collect();
+        let mut coins: Vec<_> =
+            (0..prompts.len()).map(|row| coins.of_completion(row, longest).into_iter()).collect();
         let mut texts: Vec<(usize, Vec<u32>)> = prompts.iter().cloned().enumerate().collect();
         let mut actions = vec![Vec::new(); prompts.len()];
-        for step in 0..longest {
+        for _ in 0..longest {
             self.learn(&texts)?;
             for (row, text) in &mut texts {
-                let token = drawn(&self.known[text.as_slice()], coins[*row][step]);
+                let coin = coins[*row].next().expect("there is one for each step");
+                let token = drawn(&self.known[text.as_slice()], coin);
                 text.push(token);
                 actions[*row].push(token);
             }

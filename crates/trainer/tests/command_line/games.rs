@@ -147,7 +147,8 @@ fn reinforce(text: &str, (folder, name): (&Path, &str), more: &[&str]) -> Output
 
 /// A policy that imitates uniform moves, in `bc/model`.
 fn imitation(folder: &Path) -> String {
-    let recipe = RECIPE.replace("steps = 3", "steps = 30").replace("look_every = 2", "look_every = 0");
+    let recipe =
+        RECIPE.replace("steps = 3", "steps = 30").replace("look_every = 2", "look_every = 0");
     let recipe = format!("{recipe}\n[optimizer]\nlearning_rate = 3e-3\n");
     shown(&learn_by(&recipe, (folder, "bc"), &["--algorithm", "bc"]));
     folder.join("bc/model").to_str().unwrap().to_owned()
