@@ -2,7 +2,9 @@
 
 use burn::tensor::Device;
 use kudos_core::bundle;
-use kudos_core::compress::{Packing, Without, divergence, importance, loudness, pack, prune};
+use kudos_core::compress::{
+    Packing, Storage, Without, divergence, importance, loudness, pack, pack_sparse, prune,
+};
 use kudos_core::learn::{Activations, training_device};
 use kudos_core::model::hugging_face::{
     StoredAs, config_from_json, read_weights, stored_numbers, write_weights,
@@ -179,4 +181,83 @@ fn what_is_zero_is_left_out_first_and_nothing_changes() {
     assert!(count(&smaller) < count(&model));
     let all = Without { layers: 3, ..Without::default() };
     assert!(prune(&model, &found, all).unwrap_err().contains("3 of 3 layers"));
+}
+
+#[test]
+fn a_sparse_file_of_numpy_is_read_to_the_last_bit() {
+    let model = |name: &str| read_weights(&llama(), &golden(name), &Device::flex()).unwrap();
+    assert_eq!(
+        bytes(&model("packed/sparse.safetensors")),
+        bytes(&model("packed/thinned.safetensors"))
+    );
+}
+
+#[test]
+fn numbers_that_a_mask_does_not_count_are_refused_by_name() {
+    let stored = golden("packed/sparse.safetensors");
+    let file = SafeTensors::deserialize(&stored).unwrap();
+    let mut flipped = None;
+    let tensors = file.iter().map(|(name, view)| {
+        let mut data = view.data().to_vec();
+        if name.ends_with(".mask") && flipped.is_none() {
+            data[0] ^= 1;
+            flipped = Some(name.to_owned());
+        }
+        (name.to_owned(), view.dtype(), view.shape().to_vec(), data)
+    });
+    let tensors: Vec<_> = tensors.collect();
+    let views = tensors.iter().map(|(name, dtype, shape, data)| {
+        let view = safetensors::tensor::TensorView::new(*dtype, shape.clone(), data).unwrap();
+        (name, view)
+    });
+    let bytes = safetensors::serialize(views, None).unwrap();
+    let error = read_weights(&llama(), &bytes, &Device::flex()).unwrap_err().to_string();
+    assert!(error.contains(&flipped.unwrap()), "{error}");
+}
+
+/// The numbers of every projection's matrix, in the order of names.
+fn projections(weights: &[u8]) -> Vec<Vec<f32>> {
+    let model = read_weights(&llama(), weights, &Device::flex()).unwrap();
+    let plain = bytes(&model);
+    let file = SafeTensors::deserialize(&plain).unwrap();
+    let mut names: Vec<&str> = file.names().into_iter().filter(|n| n.contains("proj")).collect();
+    names.sort_unstable();
+    let numbers = |name: &str| {
+        let data = file.tensor(name).unwrap().data().to_vec();
+        let words = data.chunks_exact(4).map(|word| f32::from_le_bytes(word.try_into().unwrap()));
+        words.collect::<Vec<f32>>()
+    };
+    names.into_iter().map(numbers).collect()
+}
+
+#[test]
+fn what_is_left_out_is_the_smallest_share_of_each_matrix_and_nothing_else_changes() {
+    let whole = golden("transformer/llama/model.safetensors");
+    for packing in [Packing::F16, Packing::Int8] {
+        let with = |sparsity: f64| {
+            let storage = Storage { packing, sparsity };
+            pack_sparse((&llama(), whole.as_slice()), storage, None).unwrap()
+        };
+        let dense = with(0.0);
+        assert_eq!(dense, pack((&llama(), whole.as_slice()), packing, None).unwrap());
+        let mut last = dense.len();
+        for sparsity in [0.25, 0.5, 0.9] {
+            let sparse = with(sparsity);
+            assert!(sparse.len() < last, "{packing:?}, {sparsity}");
+            last = sparse.len();
+            assert_eq!(stored_numbers(&sparse).unwrap(), stored_numbers(&dense).unwrap());
+            let originals = projections(&whole);
+            for ((original, dense), thin) in
+                originals.iter().zip(projections(&dense)).zip(projections(&sparse))
+            {
+                let mut sizes: Vec<f32> = original.iter().map(|value| value.abs()).collect();
+                sizes.sort_by(f32::total_cmp);
+                let bound = sizes[(sparsity * original.len() as f64) as usize];
+                for ((original, dense), thin) in original.iter().zip(dense).zip(thin) {
+                    let expected = if original.abs() < bound { 0.0 } else { dense };
+                    assert!(thin == expected || original.abs() == bound, "{thin}, {expected}");
+                }
+            }
+        }
+    }
 }

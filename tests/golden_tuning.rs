@@ -85,11 +85,11 @@ fn tuning(name: &str, kind: &str) -> Tuning {
         }),
         "ia3" if name == "gpt2" => {
             let all = [Target::Query, Target::Key, Target::Value, Target::Down];
-            Tuning::Ia3(Ia3 { target_modules: all.to_vec() })
+            Tuning::Ia3(Ia3 { target_modules: all.to_vec(), ..Default::default() })
         }
         "ia3" => Tuning::Ia3(Ia3::default()),
-        "prefix" => Tuning::Prefix(VirtualTokens { num_virtual_tokens: 3 }),
-        "prompt" => Tuning::Prompt(VirtualTokens { num_virtual_tokens: 3 }),
+        "prefix" => Tuning::Prefix(VirtualTokens { num_virtual_tokens: 3, ..Default::default() }),
+        "prompt" => Tuning::Prompt(VirtualTokens { num_virtual_tokens: 3, ..Default::default() }),
         _ => panic!("no kind {kind}"),
     }
 }

@@ -1,6 +1,7 @@
 //! Laws of tuning, on small random models: fresh, learning, merged, resumed and pruned.
 
 mod dora;
+mod packed_base;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -52,7 +53,7 @@ fn moved<const D: usize>(leaf: Tensor<D>, to: impl FnOnce(Tensor<D>) -> Tensor<D
 fn tunings() -> Vec<(&'static str, Tuning)> {
     let lora = Lora { rank: 3, alpha: 6.0, ..Lora::default() };
     let some = vec![Target::Query, Target::Value];
-    let two = VirtualTokens { num_virtual_tokens: 2 };
+    let two = VirtualTokens { num_virtual_tokens: 2, ..Default::default() };
     let ada = AdaLora { init_rank: 4, target_rank: 2, alpha: 6.0, ..AdaLora::default() };
     vec![
         ("lora", Tuning::Lora(lora.clone())),

@@ -3,7 +3,8 @@
     python packed.py
 
 packed.safetensors holds matrices alternately in 8 bits (symmetric) and in 4 bits (scale and minimum of each block's whole range);
-unpacked.safetensors the same numbers in f32. Matrices whose rows are no whole blocks of 32 become f16.
+unpacked.safetensors the same numbers in f32. sparse.safetensors holds the projections in 8 bits or f16 without the 40 % of
+least magnitude, whose places a mask of bits leaves out, and thinned.safetensors the same numbers in f32 with zeros. Matrices whose rows are no whole blocks of 32 become f16.
 """
 
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 BLOCK = 32
+SPARSITY = 0.4
 
 
 def int8(matrix):
@@ -32,6 +34,22 @@ def int4(matrix):
     return {"": packed.reshape(rows, width // 2), ".scale": scale, ".minimum": minimum}, q * step + low
 
 
+def sparse(name, matrix, place):
+    """The stored parts of a matrix without its smallest numbers, and its numbers with zeros."""
+    order = np.argsort(np.abs(matrix), axis=None, kind="stable")
+    kept = np.ones(matrix.size, bool)
+    kept[order[: int(SPARSITY * matrix.size)]] = False
+    kept = kept.reshape(matrix.shape)
+    thinned = np.where(kept, matrix, 0).astype(np.float32)
+    parts, numbers = int8(thinned) if place % 2 else ({"": thinned.astype(np.float16)}, thinned.astype(np.float16))
+    if ".scale" in parts:
+        parts[".scale"] = parts[".scale"].reshape(matrix.shape[0], -1)
+        numbers = numbers.reshape(matrix.shape)
+    parts[""] = parts[""][kept]
+    parts[".mask"] = np.packbits(kept, axis=1, bitorder="little")
+    return {name + part: values for part, values in parts.items()}, numbers.astype(np.float32)
+
+
 def main():
     here = Path(__file__).parent
     out = here / "packed"
@@ -50,6 +68,16 @@ def main():
                 packed[name + part] = values.reshape(shape) if part else values
             unpacked[name] = numbers.reshape(tensor.shape).astype(np.float32)
     save_file(packed, out / "packed.safetensors")
+    stored, thinned = {}, {}
+    for place, (name, tensor) in enumerate(sorted(load_file(here / "transformer/llama/model.safetensors").items())):
+        stored[name] = thinned[name] = tensor
+        if "proj" in name and tensor.shape[1] % 8 == 0:
+            eight_bits = place % 2 and tensor.shape[1] % BLOCK == 0
+            del stored[name]
+            parts, thinned[name] = sparse(name, tensor, int(eight_bits))
+            stored.update(parts)
+    save_file(stored, out / "sparse.safetensors")
+    save_file(thinned, out / "thinned.safetensors")
     save_file(unpacked, out / "unpacked.safetensors")
 
 

@@ -9,10 +9,10 @@ use burn::nn::Linear;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Critic, Places, Scorer, Transformer, Trunk, Valued, say};
+use crate::model::{Critic, Passes, Places, Scorer, Tape, Transformer, Trunk, Valued, say};
 use crate::objective::{
     Chosen, Distil, EntropyUse, Experience, Judgement, JudgementBatch, Lesson, Objective, Scoring,
-    TokenBatch, ValueClip, ValueLearning, ValueLoss, score,
+    TokenBatch, ValueClip, ValueLearning, ValueLoss, score, score_by_block,
 };
 use crate::optim::Gradients;
 use crate::rollout::Trajectory;
@@ -65,7 +65,13 @@ impl Learned {
 }
 
 fn learn_part(model: &Transformer, part: &[Experience], objective: &dyn Objective) -> Learned {
-    let scores = score(model, &pairs(part), objective.scoring());
+    let (scores, tape) = match model.passes() {
+        Passes::Whole => (score(model, &pairs(part), objective.scoring()), None),
+        Passes::ByBlock => {
+            let (scores, tape) = score_by_block(model, &pairs(part), objective.scoring());
+            (scores, Some(tape))
+        }
+    };
     let batch = TokenBatch::new(part, &model.device());
     let loss = objective.loss(&scores, &batch);
     let clipping = objective.clipping(&scores, &batch);
@@ -73,18 +79,24 @@ fn learn_part(model: &Transformer, part: &[Experience], objective: &dyn Objectiv
     // A sum, not a mean: a micro-batch may have no weight at all.
     let entropy =
         scores.entropy.map(|entropy| (entropy.without_autodiff() * weights.clone()).sum());
-    let (gradients, loss) = backward(model, loss);
+    drop(scores.log_probs);
+    let (gradients, loss) = backward(model, loss, tape);
     Learned { gradients, loss, entropy, clipping }
 }
 
 /// The gradient of a loss, and the loss without it. `[1] -> [1]`
-fn backward(model: &Transformer, loss: Tensor<1>) -> (Gradients, Tensor<1>) {
+fn backward(model: &Transformer, loss: Tensor<1>, tape: Option<Tape>) -> (Gradients, Tensor<1>) {
     let scale = if model.dtype() == DType::F16 { F16_LOSS_SCALE } else { 1.0 };
-    let mut gradients = Gradients::of(model, loss.clone().mul_scalar(scale).backward());
+    let fixed = loss.clone().without_autodiff();
+    let above = loss.mul_scalar(scale).backward();
+    let mut gradients = match tape {
+        None => Gradients::of(model, above),
+        Some(tape) => tape.backward(model, above),
+    };
     if scale != 1.0 {
         gradients.scale(scale.recip());
     }
-    (gradients, loss.without_autodiff())
+    (gradients, fixed)
 }
 
 /// Log-probability in nats of every completion's tokens, on the host, at a temperature.
@@ -280,7 +292,13 @@ pub fn learn_lessons(
 ) -> (Gradients, Tensor<1>) {
     let parts = lessons.chunks(micro_batch_size.max(1));
     let sum = parts
-        .map(|part| backward(student, distil.loss(student, part)))
+        .map(|part| match student.passes() {
+            Passes::Whole => backward(student, distil.loss(student, part), None),
+            Passes::ByBlock => {
+                let (loss, tape) = distil.loss_by_block(student, part);
+                backward(student, loss, Some(tape))
+            }
+        })
         .reduce(|(gradients, loss), (more, other)| (gradients.plus(more), loss + other));
     sum.expect("a batch has lessons")
 }
@@ -348,7 +366,7 @@ fn pairs(experiences: &[Experience]) -> Vec<(&[u32], &[u32])> {
 pub fn training_device(device: &Device, activations: Activations) -> Device {
     let device = device.clone().autodiff();
     match activations {
-        Activations::Keep => device,
+        Activations::Keep | Activations::Blocks => device,
         Activations::Recompute => device.gradient_checkpointing(),
     }
 }
@@ -361,4 +379,17 @@ pub enum Activations {
     Keep,
     /// Cheap ones are computed again in the backward pass: less memory, more time.
     Recompute,
+    /// Only those between blocks are kept; the model, too, has to be told
+    /// ([`passing`](Transformer::passing)).
+    Blocks,
+}
+
+impl Activations {
+    /// How a model is passed that learns so.
+    pub fn passes(self) -> Passes {
+        match self {
+            Self::Keep | Self::Recompute => Passes::Whole,
+            Self::Blocks => Passes::ByBlock,
+        }
+    }
 }

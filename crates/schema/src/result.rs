@@ -47,6 +47,9 @@ pub struct RunResult {
     pub device: String,
     /// SHA-256 of the resulting `model.safetensors`.
     pub model_sha256: String,
+    /// Bytes in which frozen projections were held while the rest learned; none where everything did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_bytes: Option<u64>,
 }
 
 /// `trainer eval --json`: one policy on one task or dataset.

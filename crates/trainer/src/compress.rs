@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use kudos_core::bundle::{Unpacked, pack as pack_bundle, sha256};
-use kudos_core::compress::{Without, divergence, importance, loudness, pack, prune};
+use kudos_core::compress::{
+    Packing, Storage, Without, divergence, importance, loudness, pack_sparse, prune,
+};
 use kudos_core::learn::{Activations, training_device};
 use kudos_core::model::hugging_face::{StoredAs, config_from_json};
 use kudos_core::model::parameters::count;
@@ -34,6 +36,14 @@ pub fn run(args: &CompressArgs) -> Result<()> {
     }
     if args.output.extension().is_none_or(|extension| extension != "kudos") {
         return Err(usage("--output is a bundle: give a file name that ends in .kudos"));
+    }
+    if !(0.0..1.0).contains(&args.sparsity) {
+        return Err(usage("--sparsity is a share: give a number from 0 to below 1"));
+    }
+    if args.sparsity > 0.0 && args.weights.packing() == Packing::Int4 {
+        return Err(usage(
+            "--sparsity needs a zero, which 4 bits do not have: give --weights int8 or f16",
+        ));
     }
     let texts = Texts::read(args)?;
     let original = source(args.model.as_deref())?;
@@ -104,7 +114,8 @@ fn packed(
     let seen: Vec<&[u32]> = seen.iter().map(Vec::as_slice).collect();
     let loud = block_on(loudness(model, &seen)).map_err(anyhow::Error::msg)?;
     let config = config_from_json(&files.config)?;
-    let weights = pack((&config, &files.weights), args.weights.packing(), Some(&loud))?;
+    let storage = Storage { packing: args.weights.packing(), sparsity: args.sparsity };
+    let weights = pack_sparse((&config, &files.weights), storage, Some(&loud))?;
     Ok(PolicyFiles { weights: weights.into(), ..files })
 }
 

@@ -8,7 +8,7 @@ use kudos_core::model::{Transformer, TransformerConfig};
 use kudos_core::task::{Item, TaskData};
 use kudos_core::text::chat::ChatTemplate;
 use kudos_core::text::tokenizer::Tokenizer;
-use kudos_core::tuning::{Lora, Tuning};
+use kudos_core::tuning::{Base, Lora, Tuning};
 use serde_json::json;
 
 use crate::args::PlanArgs;
@@ -174,18 +174,27 @@ fn refusal(setting: &Setting<'_>, limit: usize) -> String {
 fn nearest(setting: &Setting<'_>, limit: usize) -> Option<(Vec<String>, Memory)> {
     let mut recipe = setting.recipe.clone();
     let mut changes = Vec::new();
-    let steps: [(&str, Change); 4] = [
+    let steps: [(&str, Change); 6] = [
         ("", |_| {}),
         ("optimizer.activations = \"recompute\"", |recipe| {
             recipe.optimizer.activations = Activations::Recompute;
         }),
         ("watch.model_dtype = \"f16\"", |recipe| recipe.watch.model_dtype = StoredAs::F16),
         ("tuning.method = \"lora\"", |recipe| recipe.tuning = Tuning::Lora(Lora::default())),
+        ("optimizer.activations = \"blocks\"", |recipe| {
+            recipe.optimizer.activations = Activations::Blocks;
+        }),
+        ("tuning.base = \"int8\"", |recipe| {
+            recipe.tuning = recipe.tuning.clone().with_base(Base::Int8);
+        }),
     ];
     for (name, change) in steps {
         let before = recipe.clone();
         change(&mut recipe);
         if recipe != before {
+            // A later choice of the same field replaces the earlier.
+            let field = name.split(" = ").next();
+            changes.retain(|one: &String| one.split(" = ").next() != field);
             changes.push(name.to_owned());
         }
         let mut size = setting.recipe.batch.micro_batch_size;

@@ -9,7 +9,7 @@
 use kudos_core::learn::Activations;
 use kudos_core::model::hugging_face::StoredAs;
 use kudos_core::model::{FeedForwardKind, NormKind, Positions, TransformerConfig};
-use kudos_core::tuning::{SubLayer, Target, Tuning};
+use kudos_core::tuning::{Base, SubLayer, Target, Tuning};
 use serde::Serialize;
 
 use crate::evaluate::{BATCH, CACHE};
@@ -89,7 +89,7 @@ pub fn estimate(setting: &Setting<'_>) -> Memory {
     let merged = merged(&recipe.tuning, config) * F32;
     Memory {
         program: PROGRAM,
-        weights: copies * all * F32 + halves,
+        weights: copies * all * F32 + halves - saved(&recipe.tuning, config),
         optimizer: 2 * trained * F32,
         gradients: (setting.workers + 1) * trained * F32,
         activations: setting.workers * micro * length * kept(setting, length),
@@ -97,6 +97,15 @@ pub fn estimate(setting: &Setting<'_>) -> Memory {
         drawing: if beside { merged + drawing(setting) } else { 0 },
         writing: merged + written(recipe, all),
     }
+}
+
+/// Bytes by which a packed base is smaller.
+fn saved(tuning: &Tuning, config: &TransformerConfig) -> usize {
+    let one = |target| {
+        let (inputs, outputs) = sides(target, config);
+        inputs * outputs * F32 - tuning.base().bytes([inputs, outputs])
+    };
+    config.n_layers * targets(config).into_iter().map(one).sum::<usize>()
 }
 
 /// Values of a policy.
@@ -226,13 +235,20 @@ fn kept(setting: &Setting<'_>, length: usize) -> usize {
         Precision::F32 => F32,
         Precision::F16 | Precision::Bf16 => F32 / 2,
     };
-    let (stream, inner) = match recipe.optimizer.activations {
+    let packed = recipe.tuning.base() != Base::F32;
+    let activations = if packed { Activations::Blocks } else { recipe.optimizer.activations };
+    let (stream, inner) = match activations {
         Activations::Keep => (OF_STREAM, OF_INNER),
         // What is cheap is computed again: products, not sums or gates.
         Activations::Recompute => (OF_STREAM - 2, OF_INNER - 1),
+        Activations::Blocks => (OF_STREAM, OF_INNER),
     };
     let layer = stream * config.d_model + inner * config.d_ff + OF_PAIRS * config.n_heads * length;
-    config.n_layers * layer * number
+    match activations {
+        Activations::Keep | Activations::Recompute => config.n_layers * layer * number,
+        // One block at a time, behind the inputs of all.
+        Activations::Blocks => (config.n_layers * config.d_model + layer) * number,
+    }
 }
 
 /// The cache and the logits of completions that are drawn together, or of those that are scored together.
@@ -251,14 +267,14 @@ fn drawing(setting: &Setting<'_>) -> usize {
     cache.max(scored * config.vocab_size * F32 * OF_LOGITS / 2)
 }
 
-/// What is written at the end: numbers on the host, as they are stored, and the file.
+/// What is written at the end: the file, which tensors enter one at a time.
 fn written(recipe: &Recipe, all: usize) -> usize {
     if !recipe.tuning.merges() {
         return 0;
     }
     match recipe.watch.model_dtype {
-        StoredAs::F32 => 2 * F32 * all,
-        StoredAs::F16 => (F32 + 2) * all,
+        StoredAs::F32 => F32 * all,
+        StoredAs::F16 => 2 * all,
     }
 }
 
@@ -303,7 +319,7 @@ mod tests {
             Tuning::Ia3(Ia3::default()),
             Tuning::Bottleneck(BottleneckOptions::default()),
             Tuning::Prefix(VirtualTokens::default()),
-            Tuning::Prompt(VirtualTokens { num_virtual_tokens: 5 }),
+            Tuning::Prompt(VirtualTokens { num_virtual_tokens: 5, ..Default::default() }),
         ];
         for config in [gpt2(), TransformerConfig { context_length: 64, ..llama() }] {
             let config = TransformerConfig { context_length: 64, ..config };
@@ -314,6 +330,28 @@ mod tests {
                 assert_eq!(trained(tuning, &config), tuning::trained(&model), "{tuning:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_packed_base_is_counted_as_it_is_held() {
+        // Keys are no whole words of eight numbers, so some matrices stay as they are.
+        let config = TransformerConfig { d_head: 12, n_kv_heads: 1, ..wide() };
+        for base in [Base::F32, Base::Int8, Base::Int4] {
+            let tuning = Tuning::Lora(Lora { base, ..Lora::default() });
+            let model = Transformer::zeroed(&config, &Device::flex());
+            let model = pollster::block_on(tuning::pack_base(model, base)).unwrap();
+            let projections = config.n_layers
+                * targets(&config)
+                    .into_iter()
+                    .map(|target| sides(target, &config))
+                    .map(|(inputs, outputs)| inputs * outputs * F32)
+                    .sum::<usize>();
+            assert_eq!(projections - saved(&tuning, &config), tuning::base_bytes(&model));
+        }
+    }
+
+    fn wide() -> TransformerConfig {
+        TransformerConfig { n_heads: 4, d_ff: 96, ..TransformerConfig::llama(50, 16, 3, 64) }
     }
 
     #[test]
@@ -329,6 +367,8 @@ mod tests {
         assert!(fewer.activations < plain.activations && fewer.logits < plain.logits);
         let again = with(&|recipe| recipe.optimizer.activations = Activations::Recompute);
         assert!(again.activations < plain.activations);
+        let blocks = with(&|recipe| recipe.optimizer.activations = Activations::Blocks);
+        assert!(blocks.activations < again.activations);
         let lora =
             with(&|recipe| recipe.tuning = Tuning::Lora(Lora { rank: 1, ..Lora::default() }));
         assert!(lora.optimizer < plain.optimizer && lora.weights < plain.weights);

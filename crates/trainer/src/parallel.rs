@@ -19,7 +19,7 @@ use kudos_core::model::{Critic, Scorer, Transformer, Trunk};
 use kudos_core::objective::{Experience, Judgement, Objective, ValueClip};
 use kudos_core::optim::Gradients;
 use kudos_core::rollout::{GenerateError, Generation, Mixture, Rollout, generate, generate_mixed};
-use kudos_core::tuning::has_dropout;
+use kudos_core::tuning::{has_dropout, unpack_base};
 use pollster::block_on;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -75,6 +75,8 @@ impl Workers {
         prompts: &[Vec<u32>],
         generation: &Generation<'_>,
     ) -> Result<Rollout, GenerateError> {
+        // A packed base is unpacked once for all tokens.
+        let model = &unpack_base(model.clone());
         self.drawn(prompts, generation, |part, own| block_on(generate(model, part, own)))
     }
 

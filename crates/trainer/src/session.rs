@@ -109,7 +109,7 @@ impl Resumed {
     /// If the checkpoint is damaged or belongs to another model.
     pub fn model(&self, start: Transformer, device: &Device) -> Result<Transformer> {
         match &self.weights {
-            Weights::Whole(files) => Ok(files.load(device)?.model),
+            Weights::Whole(files) => Ok(files.load(device)?.model.passing(start.passes())),
             Weights::Small(bytes) => Ok(small_from_bytes(start, bytes)?),
         }
     }

@@ -47,6 +47,8 @@ pub struct Finished<'a> {
     pub kl_nats: f64,
     /// The resulting policy.
     pub policy: &'a Policy,
+    /// Bytes in which frozen projections were held while the rest learned.
+    pub base_bytes: Option<u64>,
 }
 
 /// Judges both policies on the same items with the same coins.
@@ -73,7 +75,8 @@ pub fn compare(
 /// # Errors
 /// If the disk is full.
 pub fn write(session: Session, finished: &Finished<'_>) -> Result<()> {
-    let Finished { recipe, task, metric: name, device, before, after, kl_nats, policy } = finished;
+    let Finished { recipe, task, metric: name, device, before, after, .. } = finished;
+    let Finished { kl_nats, policy, base_bytes, .. } = finished;
     let rows = [
         held_out(&format!("{name}, drawn"), &before.drawn, &after.drawn, recipe.seed)?,
         held_out(&format!("{name}, greedy"), &before.greedy, &after.greedy, recipe.seed)?,
@@ -98,6 +101,7 @@ pub fn write(session: Session, finished: &Finished<'_>) -> Result<()> {
         seed: recipe.seed,
         device: (*device).to_owned(),
         model_sha256: files.sha256()?,
+        base_bytes: *base_bytes,
     };
     let json = serde_json::to_string_pretty(&result)? + "\n";
     write_file(&folder.join("result.json"), json.as_bytes())?;

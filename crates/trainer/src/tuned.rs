@@ -6,18 +6,20 @@
 use std::path::Path;
 
 use anyhow::Result;
+use burn::module::Module;
 use burn::tensor::Device;
+use kudos_core::learn::Activations;
 use kudos_core::model::hugging_face::StoredAs;
 use kudos_core::optim::AdamW;
 use kudos_core::tuning::{
-    AdapterFiles, Allocator, Tuning, install, merge, read_adapter, small_to_bytes, write_adapter,
+    self, AdapterFiles, Allocator, Base, Tuning, install, merge, pack_base, read_adapter,
+    small_to_bytes, write_adapter,
 };
 use pollster::block_on;
 
 use crate::batches::{Purpose, coins};
 use crate::policy::{self, Policy, PolicyFiles};
-use crate::recipe::{Recipe, Stage};
-use crate::session::frozen;
+use crate::recipe::{Precision, Recipe, Stage};
 use crate::store::{FillError, read_text, write_folder};
 use crate::usage::usage;
 
@@ -51,6 +53,7 @@ pub fn check(recipe: &Recipe) -> Result<()> {
         let verb = recipe.stage.name();
         return Err(usage(format!("{verb} trains whole models: leave [tuning] out")));
     }
+    check_base(recipe)?;
     if let Tuning::Adalora(ada) = &recipe.tuning
         && ada.t_init + ada.t_final >= recipe.steps
     {
@@ -64,6 +67,39 @@ pub fn check(recipe: &Recipe) -> Result<()> {
     Ok(())
 }
 
+/// Refuses what a packed base, or going back block by block, cannot follow.
+fn check_base(recipe: &Recipe) -> Result<()> {
+    let packed = recipe.tuning.base() != Base::F32;
+    if packed && recipe.optimizer.precision != Precision::F32 {
+        return Err(usage(
+            "tuning.base is packed: it is unpacked in f32, leave optimizer.precision at f32",
+        ));
+    }
+    let dropout = match &recipe.tuning {
+        Tuning::Lora(lora) => lora.dropout,
+        Tuning::Adalora(ada) => ada.dropout,
+        Tuning::Full {}
+        | Tuning::Ia3(_)
+        | Tuning::Bottleneck(_)
+        | Tuning::Prefix(_)
+        | Tuning::Prompt(_) => 0.0,
+    };
+    let by_block = packed || recipe.optimizer.activations == Activations::Blocks;
+    if by_block && (dropout > 0.0 || recipe.architecture.dropout > 0.0) {
+        return Err(usage(
+            "blocks are passed again on the way back, and dropout would draw anew: set dropout to 0, or leave \
+             tuning.base at f32 and optimizer.activations at keep",
+        ));
+    }
+    let whole = matches!(recipe.stage, Stage::Reward);
+    if recipe.optimizer.activations == Activations::Blocks && whole {
+        return Err(usage(
+            "reward models keep activations: set optimizer.activations to keep or recompute",
+        ));
+    }
+    Ok(())
+}
+
 /// A policy as it is, for reading, and as the recipe tunes it, on a device that trains. Both hold the same
 /// weights until they learn.
 ///
@@ -71,15 +107,26 @@ pub fn check(recipe: &Recipe) -> Result<()> {
 /// Usage errors: a file is damaged, or the learned positions leave none for tokens.
 pub fn start(files: &PolicyFiles, recipe: &Recipe, device: &Device) -> Result<(Policy, Policy)> {
     let loaded = files.load(device).map_err(|error| usage(error.to_string()))?;
-    let before = Policy { model: frozen(&loaded.model), ..loaded.clone() };
-    Ok((before, begin(loaded, recipe)?))
+    let loaded = packed(loaded, recipe)?;
+    let before = Policy { model: loaded.model.valid(), ..loaded.clone() };
+    Ok((before, installed(loaded, recipe)?))
+}
+
+/// The policy with its base as the recipe holds it.
+fn packed(policy: Policy, recipe: &Recipe) -> Result<Policy> {
+    let model = policy.model.passing(recipe.optimizer.activations.passes());
+    Ok(Policy { model: block_on(pack_base(model, recipe.tuning.base()))?, ..policy })
 }
 
 /// The policy as the recipe tunes it.
 ///
 /// # Errors
-/// If the learned positions leave none for tokens.
+/// If the learned positions leave none for tokens, or the device fails.
 pub fn begin(policy: Policy, recipe: &Recipe) -> Result<Policy> {
+    installed(packed(policy, recipe)?, recipe)
+}
+
+fn installed(policy: Policy, recipe: &Recipe) -> Result<Policy> {
     let context = policy.config().context_length;
     if let Tuning::Prefix(tokens) | Tuning::Prompt(tokens) = &recipe.tuning
         && tokens.num_virtual_tokens >= context
@@ -128,6 +175,11 @@ fn allocator(recipe: &Recipe) -> Option<Allocator> {
         | Tuning::Prefix(_)
         | Tuning::Prompt(_) => None,
     }
+}
+
+/// Bytes in which the frozen projections of the policy that a run starts from are held; none where all learns.
+pub fn base_bytes(recipe: &Recipe, before: &Policy) -> Option<u64> {
+    (!recipe.tuning.is_full()).then(|| tuning::base_bytes(&before.model) as u64)
 }
 
 /// What a checkpoint keeps of a policy.

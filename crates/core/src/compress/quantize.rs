@@ -10,6 +10,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::calibration::Loudness;
+use super::sparse::{is_thinned, leave_out, thin};
 use crate::model::TransformerConfig;
 use crate::model::hugging_face::packed::{BLOCK, MINIMUM, SCALE};
 use crate::model::hugging_face::{CheckpointError, Stored, each_stored};
@@ -29,12 +30,21 @@ pub enum Packing {
     Int4,
 }
 
+/// How matrices are stored, and how many of their numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Storage {
+    /// The numbers themselves.
+    pub packing: Packing,
+    /// Share of the numbers of each projection that is left out: the smallest. 0 to below 1
+    pub sparsity: f64,
+}
+
 /// A tensor as it goes into the file.
-struct Written {
-    name: String,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
+pub(super) struct Written {
+    pub(super) name: String,
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// The weights of a policy (safetensors, packed or not, or GGUF) with matrices packed.
@@ -42,15 +52,38 @@ struct Written {
 /// # Errors
 /// If they are damaged, or do not belong to `config`.
 pub fn pack<'a>(
-    (config, weights): (&TransformerConfig, impl Into<Stored<'a>>),
+    policy: (&TransformerConfig, impl Into<Stored<'a>>),
     packing: Packing,
     loudness: Option<&Loudness>,
 ) -> Result<Vec<u8>, CheckpointError> {
+    pack_sparse(policy, Storage { packing, sparsity: 0.0 }, loudness)
+}
+
+/// [`pack`] without the smallest numbers of each projection, which become zeros that are not stored.
+///
+/// # Errors
+/// If the weights are damaged, or do not belong to `config`.
+///
+/// # Panics
+/// If some are to be left out in 4 bits, which have no zero.
+pub fn pack_sparse<'a>(
+    (config, weights): (&TransformerConfig, impl Into<Stored<'a>>),
+    storage: Storage,
+    loudness: Option<&Loudness>,
+) -> Result<Vec<u8>, CheckpointError> {
+    let Storage { packing, sparsity } = storage;
+    assert!(sparsity == 0.0 || packing != Packing::Int4, "4 bits have no zero");
     let mut stored = Vec::new();
-    each_stored(config, weights.into(), |tensor| {
+    each_stored(config, weights.into(), |mut tensor| {
         let loud = loudness.and_then(|loudness| loudness.of(&tensor.parts[0]));
         let loud = loud.filter(|_| tensor.transposed);
-        stored.extend(matrix(tensor.name, (tensor.shape, &tensor.values), packing, loud));
+        let kept = is_thinned(&tensor, sparsity).then(|| thin(&mut tensor.values, sparsity));
+        let mut written = matrix(tensor.name, (tensor.shape, &tensor.values), packing, loud);
+        if let Some(kept) = kept {
+            let mask = leave_out(&mut written[0], &kept);
+            written.push(mask);
+        }
+        stored.extend(written);
     })?;
     let views = stored.iter().map(|one| {
         let view = TensorView::new(one.dtype, one.shape.clone(), &one.bytes);
@@ -88,11 +121,9 @@ fn matrix(
         Packing::Int8 => {
             let (mut scales, mut bytes) = (Vec::new(), Vec::new());
             for (block, _) in blocks {
-                let scale = in_half(greatest(block) / 127.0);
+                let (scale, numbers) = eight_bits(block);
                 scales.push(scale);
-                bytes.extend(
-                    block.iter().map(|value| whole(value / scale, -127.0, 127.0) as i8 as u8),
-                );
+                bytes.extend(numbers);
             }
             let scales = beside(SCALE, &scales);
             vec![Written { name, dtype: Dtype::I8, shape, bytes }, scales]
@@ -100,11 +131,10 @@ fn matrix(
         Packing::Int4 => {
             let (mut scales, mut minima, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
             for (block, loud) in blocks {
-                let (scale, minimum) = best_range(block, loud);
+                let (scale, minimum, numbers) = four_bits(block, loud);
                 scales.push(scale);
                 minima.push(minimum);
-                let q = |value: f32| whole((value - minimum) / scale, 0.0, 15.0) as u8;
-                bytes.extend(block.chunks_exact(2).map(|two| q(two[0]) | (q(two[1]) << 4)));
+                bytes.extend(numbers.chunks_exact(2).map(|two| two[0] | (two[1] << 4)));
             }
             let parts = [beside(SCALE, &scales), beside(MINIMUM, &minima)];
             let mut shape = shape;
@@ -113,6 +143,20 @@ fn matrix(
             vec![Written { name, dtype: Dtype::U8, shape, bytes }, scales, minima]
         }
     }
+}
+
+/// Scale and whole numbers of a block in 8 bits, in two's complement.
+pub(crate) fn eight_bits(block: &[f32]) -> (f32, Vec<u8>) {
+    let scale = in_half(greatest(block) / 127.0);
+    let number = |value: &f32| whole(value / scale, -127.0, 127.0) as i8 as u8;
+    (scale, block.iter().map(number).collect())
+}
+
+/// Scale, minimum and whole numbers of a block in 4 bits.
+pub(crate) fn four_bits(block: &[f32], loud: &[f32]) -> (f32, f32, Vec<u8>) {
+    let (scale, minimum) = best_range(block, loud);
+    let number = |value: &f32| whole((value - minimum) / scale, 0.0, 15.0) as u8;
+    (scale, minimum, block.iter().map(number).collect())
 }
 
 /// Scale and minimum of a block in 4 bits, as half precision holds them.

@@ -11,7 +11,7 @@ use super::feed_forward::FeedForward;
 use super::norm::Norm;
 use super::rotary::Rotation;
 #[cfg(feature = "train")]
-use crate::tuning::{Bottlenecks, SubLayer};
+use crate::tuning::{Bottlenecks, PackedBlock, SubLayer, unpacked};
 
 /// One layer of the transformer.
 #[derive(Module, Debug)]
@@ -28,6 +28,10 @@ pub struct Block {
     /// What follows the two parts, where they are tuned by it.
     #[cfg(feature = "train")]
     pub(crate) bottleneck: Option<Bottlenecks>,
+    /// The weights of projections, where a frozen base is held in fewer bits.
+    #[cfg(feature = "train")]
+    #[module(skip)]
+    pub(crate) packed: Option<PackedBlock>,
 }
 
 impl Block {
@@ -40,6 +44,8 @@ impl Block {
             dropout: DropoutConfig::new(config.dropout).init(),
             #[cfg(feature = "train")]
             bottleneck: None,
+            #[cfg(feature = "train")]
+            packed: None,
         }
     }
 
@@ -50,6 +56,10 @@ impl Block {
         rotation: Option<&Rotation>,
         visibility: &Visibility,
     ) -> Tensor<3> {
+        #[cfg(feature = "train")]
+        if let Some(plain) = unpacked(self) {
+            return plain.transform(plain.mix(input, rotation, visibility));
+        }
         self.transform(self.mix(input, rotation, visibility))
     }
 
@@ -75,6 +85,10 @@ impl Block {
         visibility: Option<&Visibility>,
         cache: (&mut LayerCache, usize),
     ) -> Tensor<3> {
+        #[cfg(feature = "train")]
+        if let Some(plain) = unpacked(self) {
+            return plain.forward_cached(input, rotation, visibility, cache);
+        }
         let normed = self.attention_norm.forward(input.clone());
         let mixed = self.attention.forward_cached(normed, rotation, visibility, cache);
         #[cfg(feature = "train")]

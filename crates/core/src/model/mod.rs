@@ -5,6 +5,8 @@
 
 mod attention;
 mod block;
+#[cfg(feature = "train")]
+mod by_block;
 mod cache;
 mod config;
 #[cfg(feature = "train")]
@@ -29,6 +31,10 @@ pub mod vision;
 
 pub use attention::{Attention, Visibility};
 pub use block::Block;
+#[cfg(feature = "train")]
+pub use by_block::Passes;
+#[cfg(feature = "train")]
+pub(crate) use by_block::Tape;
 pub use cache::{Cache, LayerCache};
 pub use config::{
     ConfigError, FeedForwardKind, NormKind, Positions, RotaryPairing, TransformerConfig,

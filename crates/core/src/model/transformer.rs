@@ -10,6 +10,8 @@ use burn::tensor::{Bool, DType, Device, Int, Tensor};
 
 use super::attention::Visibility;
 use super::block::Block;
+#[cfg(feature = "train")]
+use super::by_block::Passes;
 use super::cache::Cache;
 use super::config::{Positions, TransformerConfig};
 use super::norm::Norm;
@@ -53,6 +55,9 @@ pub struct Transformer {
     pub(super) config: TransformerConfig,
     #[module(skip)]
     host: Option<Arc<OnHost>>,
+    #[cfg(feature = "train")]
+    #[module(skip)]
+    pub(super) passes: Passes,
 }
 
 impl Transformer {
@@ -90,6 +95,8 @@ impl Transformer {
             eyes: config.vision.map(|vision| Eyes::zeroed(vision, config.d_model, device)),
             config: config.clone(),
             host: None,
+            #[cfg(feature = "train")]
+            passes: Passes::Whole,
         }
     }
 
@@ -97,6 +104,10 @@ impl Transformer {
     /// weights must stay as they are: what was looked at is kept.
     #[must_use]
     pub fn with_host_memory(self, view: HostView) -> Self {
+        #[cfg(feature = "train")]
+        if crate::tuning::is_packed(&self) {
+            return self;
+        }
         Self { host: OnHost::new(&self, view).map(Arc::new), ..self }
     }
 
@@ -129,6 +140,21 @@ impl Transformer {
     /// # Panics
     /// If the sequence with its prefix is longer than the context.
     pub fn hidden(&self, tokens: &Tokens, prefix: Option<Tensor<3>>) -> Tensor<3> {
+        let (stream, rotation, visibility) = self.enter(tokens, prefix);
+        let stream = self
+            .blocks
+            .iter()
+            .fold(stream, |stream, block| block.forward(stream, rotation.as_ref(), &visibility));
+        self.leave(stream)
+    }
+
+    /// The residual stream before the first block, with what all blocks are told.
+    /// `[B, T], [B, N, D] -> [B, N + T, D]`
+    pub(super) fn enter(
+        &self,
+        tokens: &Tokens,
+        prefix: Option<Tensor<3>>,
+    ) -> (Tensor<3>, Option<Rotation>, Visibility) {
         #[cfg(feature = "train")]
         let prefix = self.tuned_prefix(tokens, prefix);
         #[cfg(feature = "train")]
@@ -138,10 +164,11 @@ impl Transformer {
         #[cfg(feature = "train")]
         let visibility = visibility.after(self.prefix_length());
         let rotation = self.rotation(&positions, stream.dtype());
-        let stream = self
-            .blocks
-            .iter()
-            .fold(stream, |stream, block| block.forward(stream, rotation.as_ref(), &visibility));
+        (stream, rotation, visibility)
+    }
+
+    /// Final hidden states of the residual stream behind the last block. `[B, N + T, D] -> [B, N + T, D]`
+    pub(super) fn leave(&self, stream: Tensor<3>) -> Tensor<3> {
         #[cfg(feature = "train")]
         let stream = self.behind_prompt(stream);
         self.norm.forward(stream)

@@ -15,9 +15,9 @@
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData, activation};
 use serde::{Deserialize, Serialize};
 
-use super::scores::chosen_logits;
+use super::scores::{chosen_logits, chosen_logits_by_block};
 use crate::first_order::{constant, with_gradient_of};
-use crate::model::Transformer;
+use crate::model::{Tape, Transformer};
 
 /// The smallest probability that a class is taken to have: its logarithm is finite in f32.
 const LEAST: f64 = 1e-30;
@@ -132,14 +132,26 @@ impl Distil {
     /// # Panics
     /// If there is no lesson, a sequence does not fit the context, or what was told is of another length.
     pub fn loss(&self, student: &Transformer, lessons: &[Lesson]) -> Tensor<1> {
-        let pairs: Vec<(&[u32], &[u32])> =
-            lessons.iter().map(|one| (one.prompt.as_slice(), one.completion.as_slice())).collect();
+        self.loss_at(chosen_logits(student, &pairs(lessons)), lessons)
+    }
+
+    /// [`Self::loss`] on the way forward of a student that goes back block by block. `-> [1]`
+    pub(crate) fn loss_by_block(
+        &self,
+        student: &Transformer,
+        lessons: &[Lesson],
+    ) -> (Tensor<1>, Tape) {
+        let (logits, tape) = chosen_logits_by_block(student, &pairs(lessons));
+        (self.loss_at(logits, lessons), tape)
+    }
+
+    /// `[N, V] -> [1]`
+    fn loss_at(&self, logits: Tensor<2>, lessons: &[Lesson]) -> Tensor<1> {
         let mut told = Told::default();
         lessons.iter().for_each(|one| told.append(one.told.clone()));
         let weights: Vec<f32> = lessons.iter().flat_map(|one| &one.weights).copied().collect();
-        let logits = chosen_logits(student, &pairs);
         let weights = TensorData::new(weights, [logits.dims()[0]]);
-        let weights = Tensor::from_data(weights, &student.device());
+        let weights = Tensor::from_data(weights, &logits.device());
         (self.divergences(logits, &told) * weights).sum()
     }
 
@@ -198,4 +210,8 @@ impl Distil {
         let value = weighted.clone().sum_dim(1) + (q * (log_q - log_m)).sum_dim(1).mul_scalar(beta);
         (value, weighted)
     }
+}
+
+fn pairs(lessons: &[Lesson]) -> Vec<(&[u32], &[u32])> {
+    lessons.iter().map(|one| (one.prompt.as_slice(), one.completion.as_slice())).collect()
 }

@@ -4,7 +4,7 @@
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData, activation};
 
 use crate::first_order::{constant, with_gradient_of};
-use crate::model::{PaddingSide, Tokens, Transformer};
+use crate::model::{PaddingSide, Tape, Tokens, Transformer};
 
 /// The current policy's view of the chosen tokens, sequence after sequence.
 #[derive(Debug, Clone)]
@@ -40,7 +40,27 @@ pub struct Scoring {
 /// # Panics
 /// If a prompt is empty, no completion has a token, or a sequence is longer than the context.
 pub fn score(model: &Transformer, pairs: &[(&[u32], &[u32])], scoring: Scoring) -> Scores {
-    let logits = chosen_logits(model, pairs);
+    scores_of(model, pairs, (chosen_logits(model, pairs), scoring))
+}
+
+/// [`score`] on the way forward of a model that goes back block by block.
+///
+/// # Panics
+/// As [`score`].
+pub(crate) fn score_by_block(
+    model: &Transformer,
+    pairs: &[(&[u32], &[u32])],
+    scoring: Scoring,
+) -> (Scores, Tape) {
+    let (logits, tape) = chosen_logits_by_block(model, pairs);
+    (scores_of(model, pairs, (logits, scoring)), tape)
+}
+
+fn scores_of(
+    model: &Transformer,
+    pairs: &[(&[u32], &[u32])],
+    (logits, scoring): (Tensor<2>, Scoring),
+) -> Scores {
     let targets: Vec<i32> =
         pairs.iter().flat_map(|(_, completion)| *completion).map(|id| *id as i32).collect();
     let count = targets.len();
@@ -54,27 +74,40 @@ pub fn score(model: &Transformer, pairs: &[(&[u32], &[u32])], scoring: Scoring) 
 /// # Panics
 /// If a prompt is empty, no completion has a token, or a sequence is longer than the context.
 pub(super) fn chosen_logits(model: &Transformer, pairs: &[(&[u32], &[u32])]) -> Tensor<2> {
-    let device = model.device();
-    // The last token is only ever chosen, never conditioned on.
-    let inputs: Vec<Vec<u32>> = pairs
-        .iter()
-        .map(|(prompt, completion)| {
-            let conditions = &completion[..completion.len().saturating_sub(1)];
-            [*prompt, conditions].concat()
-        })
-        .collect();
+    let inputs = inputs(pairs);
     let rows: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
-    let tokens = Tokens::new(&rows, PaddingSide::Right, &device);
-    let time = tokens.ids.dims()[1];
+    let tokens = Tokens::new(&rows, PaddingSide::Right, &model.device());
+    logits_at(model, pairs, model.hidden(&tokens, None))
+}
+
+/// [`chosen_logits`] on the way forward of a model that goes back block by block. `-> [N, V]`
+pub(super) fn chosen_logits_by_block(
+    model: &Transformer,
+    pairs: &[(&[u32], &[u32])],
+) -> (Tensor<2>, Tape) {
+    let inputs = inputs(pairs);
+    let rows: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
+    let (hidden, tape) = model.hidden_by_block(&rows);
+    (logits_at(model, pairs, hidden), tape)
+}
+
+/// What is read of each pair.
+fn inputs(pairs: &[(&[u32], &[u32])]) -> Vec<Vec<u32>> {
+    // The last token is only ever chosen, never conditioned on.
+    let conditions = |completion: &[u32]| completion[..completion.len().saturating_sub(1)].to_vec();
+    pairs.iter().map(|(prompt, completion)| [*prompt, &conditions(completion)].concat()).collect()
+}
+
+/// Logits at the places that choose. `[B, T, D] -> [N, V]`
+fn logits_at(model: &Transformer, pairs: &[(&[u32], &[u32])], hidden: Tensor<3>) -> Tensor<2> {
+    let [batch, time, width] = hidden.dims();
     let mut places = Vec::new();
     for (row, (prompt, completion)) in pairs.iter().enumerate() {
         let first = row * time + prompt.len() - 1;
         places.extend((first..first + completion.len()).map(|place| place as i32));
     }
-    let hidden = model.hidden(&tokens, None);
-    let [batch, time, width] = hidden.dims();
     let count = places.len();
-    let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device);
+    let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &model.device());
     let chosen = hidden.reshape([batch * time, width]).select(0, places);
     let logits = model.logits(chosen.unsqueeze::<3>()).squeeze_dim::<2>(0);
     logits.cast(burn::tensor::DType::F32)

@@ -7,6 +7,7 @@ use rand::Rng;
 
 use super::low_rank::{LowRank, beside, column_lengths};
 use super::options::{AdaLora, Lora, Tuning};
+use super::packed_base::{unpack_base, with_plain_base};
 use super::rescale::{Rescale, Side};
 use super::target::{Place, Target, places};
 use crate::model::Transformer;
@@ -21,7 +22,10 @@ pub fn install(model: Transformer, tuning: &Tuning, coins: &mut impl Rng) -> Tra
     if tuning.is_full() {
         return model;
     }
-    let mut model = model.no_grad();
+    with_plain_base(model.no_grad(), |model| at_plain_base(model, tuning, coins))
+}
+
+fn at_plain_base(mut model: Transformer, tuning: &Tuning, coins: &mut impl Rng) -> Transformer {
     match tuning {
         Tuning::Full {} => {}
         Tuning::Lora(lora) => {
@@ -50,10 +54,11 @@ pub fn install(model: Transformer, tuning: &Tuning, coins: &mut impl Rng) -> Tra
     model
 }
 
-/// The model with its small parameters in its weights, for reading. What cannot be merged stays.
+/// The model with its small parameters in its weights, which are unpacked, for reading. What cannot be merged stays.
 ///
 /// `model` must live on a device without autodiff.
-pub fn merge(mut model: Transformer) -> Transformer {
+pub fn merge(model: Transformer) -> Transformer {
+    let mut model = unpack_base(model);
     for Place { linear, .. } in places(&mut model) {
         if let Some(rescale) = linear.weight.reparameterization::<Rescale>().cloned() {
             let bias = linear.bias.take();
@@ -63,8 +68,9 @@ pub fn merge(mut model: Transformer) -> Transformer {
     model.materialize()
 }
 
-/// The model without its small parameters: the base as it was, still frozen.
-pub fn detach(mut model: Transformer) -> Transformer {
+/// The model without its small parameters: the base as it was or was rounded, still frozen.
+pub fn detach(model: Transformer) -> Transformer {
+    let mut model = unpack_base(model);
     for Place { linear, .. } in places(&mut model) {
         linear.weight = Param::initialized(linear.weight.id, linear.weight.base());
     }

@@ -7,13 +7,14 @@
 //! for any of it. Frozen weights require no gradient, so neither a gradient nor a state of the optimizer
 //! is made for them.
 //!
-//! Leaves out: files; when to prune is [`Allocator`]'s, which the optimizer asks after each step.
+//! The frozen weights may be packed (`packed_base`). Leaves out: files; when to prune is [`Allocator`]'s, which the optimizer asks after each step.
 
 mod allocator;
 mod extra;
 mod install;
 mod low_rank;
 mod options;
+mod packed_base;
 mod peft;
 mod rescale;
 mod stored;
@@ -25,6 +26,8 @@ pub(crate) use install::forward;
 pub use install::{detach, has_dropout, install, merge};
 pub use low_rank::LowRank;
 pub use options::{AdaLora, BottleneckOptions, Ia3, Lora, SubLayer, Tuning, VirtualTokens};
+pub use packed_base::{Base, base_bytes, is_packed, pack_base, unpack_base};
+pub(crate) use packed_base::{PackedBlock, unpacked};
 pub use peft::{AdapterFiles, read_adapter, write_adapter};
 pub use rescale::Rescale;
 pub use stored::{small_from_bytes, small_to_bytes, trained};

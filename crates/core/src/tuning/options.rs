@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::packed_base::Base;
 use super::target::Target;
 
 /// Which parameters are trained.
@@ -40,6 +41,8 @@ pub struct Lora {
     pub use_rslora: bool,
     /// Length and direction of each column are learned apart (Liu et al. 2024).
     pub use_dora: bool,
+    /// How frozen weights are held.
+    pub base: Base,
 }
 
 /// The options of AdaLoRA.
@@ -68,6 +71,8 @@ pub struct AdaLora {
     pub beta_2: f64,
     /// Weight of the penalty that keeps singular vectors orthogonal.
     pub orthogonality: f64,
+    /// How frozen weights are held.
+    pub base: Base,
 }
 
 /// The options of (IA)3.
@@ -76,6 +81,8 @@ pub struct AdaLora {
 pub struct Ia3 {
     /// The projections whose outputs are scaled; of `down` the inputs.
     pub target_modules: Vec<Target>,
+    /// How frozen weights are held.
+    pub base: Base,
 }
 
 /// The options of bottleneck adapters.
@@ -86,6 +93,8 @@ pub struct BottleneckOptions {
     pub width: usize,
     /// The sub-layers that one follows.
     pub after: Vec<SubLayer>,
+    /// How frozen weights are held.
+    pub base: Base,
 }
 
 /// The two parts of a block.
@@ -104,6 +113,8 @@ pub enum SubLayer {
 pub struct VirtualTokens {
     /// Learned positions before the sequence; the context is as much shorter.
     pub num_virtual_tokens: usize,
+    /// How frozen weights are held.
+    pub base: Base,
 }
 
 impl Default for Tuning {
@@ -121,6 +132,7 @@ impl Default for Lora {
             target_modules: Target::ALL.to_vec(),
             use_rslora: false,
             use_dora: false,
+            base: Base::F32,
         }
     }
 }
@@ -139,25 +151,26 @@ impl Default for AdaLora {
             beta_1: 0.85,
             beta_2: 0.85,
             orthogonality: 0.5,
+            base: Base::F32,
         }
     }
 }
 
 impl Default for Ia3 {
     fn default() -> Self {
-        Self { target_modules: vec![Target::Key, Target::Value, Target::Down] }
+        Self { target_modules: vec![Target::Key, Target::Value, Target::Down], base: Base::F32 }
     }
 }
 
 impl Default for BottleneckOptions {
     fn default() -> Self {
-        Self { width: 16, after: vec![SubLayer::Attention, SubLayer::FeedForward] }
+        Self { width: 16, after: vec![SubLayer::Attention, SubLayer::FeedForward], base: Base::F32 }
     }
 }
 
 impl Default for VirtualTokens {
     fn default() -> Self {
-        Self { num_virtual_tokens: 16 }
+        Self { num_virtual_tokens: 16, base: Base::F32 }
     }
 }
 
@@ -183,6 +196,32 @@ impl Tuning {
             Self::Full {} | Self::Lora(_) | Self::Adalora(_) | Self::Ia3(_) => true,
             Self::Bottleneck(_) | Self::Prefix(_) | Self::Prompt(_) => false,
         }
+    }
+
+    /// How frozen weights are held.
+    pub fn base(&self) -> Base {
+        match self {
+            Self::Full {} => Base::F32,
+            Self::Lora(lora) => lora.base,
+            Self::Adalora(ada) => ada.base,
+            Self::Ia3(ia3) => ia3.base,
+            Self::Bottleneck(bottleneck) => bottleneck.base,
+            Self::Prefix(tokens) | Self::Prompt(tokens) => tokens.base,
+        }
+    }
+
+    /// The same with frozen weights held like this; `full` has none.
+    #[must_use]
+    pub fn with_base(mut self, base: Base) -> Self {
+        match &mut self {
+            Self::Full {} => {}
+            Self::Lora(lora) => lora.base = base,
+            Self::Adalora(ada) => ada.base = base,
+            Self::Ia3(ia3) => ia3.base = base,
+            Self::Bottleneck(bottleneck) => bottleneck.base = base,
+            Self::Prefix(tokens) | Self::Prompt(tokens) => tokens.base = base,
+        }
+        self
     }
 
     /// Whether all parameters are trained.

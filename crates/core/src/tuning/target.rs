@@ -3,7 +3,7 @@
 use burn::nn::Linear;
 use serde::{Deserialize, Serialize};
 
-use crate::model::Transformer;
+use crate::model::{Block, Transformer};
 
 /// One of the projections of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -54,20 +54,21 @@ impl Target {
 
 /// Every projection of every block, from the input up.
 pub(crate) fn places(model: &mut Transformer) -> Vec<Place<'_>> {
-    let mut places = Vec::new();
-    for block in &mut model.blocks {
-        let (attention, feed_forward) = (&mut block.attention, &mut block.feed_forward);
-        let all = [
-            (Target::Query, Some(&mut attention.query)),
-            (Target::Key, Some(&mut attention.key)),
-            (Target::Value, Some(&mut attention.value)),
-            (Target::Output, Some(&mut attention.output)),
-            (Target::Gate, feed_forward.gate.as_mut()),
-            (Target::Up, Some(&mut feed_forward.up)),
-            (Target::Down, Some(&mut feed_forward.down)),
-        ];
-        let own = all.into_iter();
-        places.extend(own.filter_map(|(target, linear)| Some(Place { target, linear: linear? })));
-    }
-    places
+    model.blocks.iter_mut().flat_map(of_block).collect()
+}
+
+/// Every projection of a block.
+pub(crate) fn of_block(block: &mut Block) -> Vec<Place<'_>> {
+    let (attention, feed_forward) = (&mut block.attention, &mut block.feed_forward);
+    let all = [
+        (Target::Query, Some(&mut attention.query)),
+        (Target::Key, Some(&mut attention.key)),
+        (Target::Value, Some(&mut attention.value)),
+        (Target::Output, Some(&mut attention.output)),
+        (Target::Gate, feed_forward.gate.as_mut()),
+        (Target::Up, Some(&mut feed_forward.up)),
+        (Target::Down, Some(&mut feed_forward.down)),
+    ];
+    let there = all.into_iter();
+    there.filter_map(|(target, linear)| Some(Place { target, linear: linear? })).collect()
 }

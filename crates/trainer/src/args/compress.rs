@@ -19,6 +19,9 @@ pub struct CompressArgs {
     /// How matrices are stored
     #[arg(long, value_enum, default_value = "int8")]
     pub weights: Weights,
+    /// Share of each projection's weights, the smallest, that become zeros and are not stored; not with `int4`
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    pub sparsity: f64,
     /// Layers to leave out
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub prune_layers: usize,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use kudos_core::learn::Activations;
 use kudos_core::objective::{Method, ValueLearning};
 use kudos_core::task::game::Kind;
 use serde::de::DeserializeOwned;
@@ -213,6 +214,11 @@ fn validate(recipe: &QRecipe) -> Result<()> {
     let (value, data, own, play) = (&recipe.value, &recipe.data, &recipe.own, &recipe.play);
     let rules = [
         ("steps", recipe.steps > 0, "at least 1"),
+        (
+            "optimizer.activations",
+            recipe.optimizer.activations != Activations::Blocks,
+            "keep or recompute",
+        ),
         ("batch", recipe.batch > 0, "at least 1"),
         ("micro_batch_size", recipe.micro_batch_size > 0, "at least 1"),
         ("data.games", data.games > 0, "at least 1"),

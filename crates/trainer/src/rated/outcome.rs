@@ -40,6 +40,7 @@ pub(super) fn write(
     };
     let (old, new) = (judge(before)?, judge(after)?);
     let kl_nats = divergence(recipe, method, (before, after))?;
+    let base_bytes = tuned::base_bytes(recipe, before);
     let context = after.config().context_length;
     let files = block_on(after.files(recipe.watch.model_dtype))?;
     let (state, seconds) = (session.state.clone(), session.seconds());
@@ -62,6 +63,7 @@ pub(super) fn write(
         seed: recipe.seed,
         device: device.to_owned(),
         model_sha256: files.sha256()?,
+        base_bytes,
     };
     let json = serde_json::to_string_pretty(&result)? + "\n";
     write_file(&folder.join("result.json"), json.as_bytes())?;

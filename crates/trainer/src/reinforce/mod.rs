@@ -150,6 +150,7 @@ pub(crate) fn finish(
                 recipe.sampling.temperature,
             )?,
             policy: after,
+            base_bytes: tuned::base_bytes(recipe, before),
         },
     )
 }

@@ -5,6 +5,7 @@
 //! does not write.
 
 mod adapter;
+mod announced;
 #[cfg(feature = "train")]
 mod bert;
 mod config;
@@ -30,9 +31,9 @@ pub use stored::{Fetch, Pieces};
 pub use stored::{Stored, Weights};
 #[cfg(feature = "train")]
 pub use weights::as_safetensors;
-#[cfg(feature = "train")]
-pub(crate) use weights::each_stored;
 pub use weights::{StoredAs, read_weights, stored_numbers, write_weights};
+#[cfg(feature = "train")]
+pub(crate) use weights::{StoredTensor, each_stored};
 
 use thiserror::Error;
 

@@ -5,6 +5,9 @@
 //! minima are F16 and stand beside the matrix as `NAME.scale` and `NAME.minimum`, one for each block of
 //! [`BLOCK`] numbers. A file says by these types and names alone what it holds.
 //!
+//! A sparse matrix is a row of the numbers that are not zero, beside `NAME.mask` of type U8 with a bit for each number
+//! of the matrix, the first in the lowest: set where one is stored. Not in 4 bits, which have no zero.
+//!
 //! Written by `compress`. Source: the formats Q8_0 and Q4_1 of ggml, with parts apart.
 
 use burn::tensor::f16;
@@ -19,6 +22,24 @@ pub(crate) const BLOCK: usize = 32;
 pub(crate) const SCALE: &str = ".scale";
 /// What is added to a matrix' name for its minima.
 pub(crate) const MINIMUM: &str = ".minimum";
+
+/// What is added to a matrix' name for the places of its numbers.
+pub(crate) const MASK: &str = ".mask";
+
+/// The stored numbers of a sparse matrix in their places, zeros between, `size` bytes each.
+pub(super) fn spread(numbers: &[u8], mask: &[u8], size: usize) -> Option<Vec<u8>> {
+    if size == 0 {
+        return None;
+    }
+    let mut numbers = numbers.chunks_exact(size);
+    let mut bytes = vec![0; mask.len() * 8 * size];
+    for (place, bytes) in bytes.chunks_exact_mut(size).enumerate() {
+        if mask[place / 8] >> (place % 8) & 1 == 1 {
+            bytes.copy_from_slice(numbers.next()?);
+        }
+    }
+    numbers.next().is_none().then_some(bytes)
+}
 
 /// A stored tensor in f32, packed or not; `bytes_of` are those of another tensor.
 pub(super) fn tensor(
@@ -64,7 +85,7 @@ pub(super) fn tensor(
 
 /// The name of the matrix that a tensor stands beside, if its name says so.
 pub(super) fn beside(name: &str) -> Option<&str> {
-    name.strip_suffix(SCALE).or_else(|| name.strip_suffix(MINIMUM))
+    [SCALE, MINIMUM, MASK].into_iter().find_map(|part| name.strip_suffix(part))
 }
 
 fn halves(bytes: &[u8]) -> Vec<f32> {

@@ -133,8 +133,16 @@ impl<'a> Container<'a> {
     pub(super) fn tensor(&self, name: &str, shown: &str) -> Result<HostTensor, CheckpointError> {
         let missing = || CheckpointError::Missing(name.to_owned());
         let info = self.head.info(name).ok_or_else(missing)?;
-        let bytes = self.bytes(name)?;
-        let view = TensorView::new(info.dtype, info.shape.clone(), &bytes);
+        let (mut bytes, mut shape) = (self.bytes(name)?, info.shape.clone());
+        let mask = format!("{name}{}", packed::MASK);
+        if let Some(places) = self.head.info(&mask) {
+            shape.clone_from(&places.shape);
+            shape.iter_mut().last().into_iter().for_each(|width| *width *= 8);
+            let size = info.dtype.bitsize() / 8;
+            let spread = packed::spread(&bytes, &self.bytes(&mask)?, size);
+            bytes = spread.ok_or(CheckpointError::Packed(mask))?.into();
+        }
+        let view = TensorView::new(info.dtype, shape, &bytes);
         let view = view.map_err(|error| CheckpointError::Container(error.to_string()))?;
         packed::tensor(shown, &view, |name| Ok(self.bytes(&name)?.into_owned()))
     }

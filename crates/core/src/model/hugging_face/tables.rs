@@ -22,6 +22,18 @@ impl Entry {
         let short = self.name.strip_prefix("transformer.").unwrap_or(&self.name);
         vec![self.name.clone(), short.to_owned(), format!("bert.{}", self.name)]
     }
+
+    /// Its shape in the file, from those of its parts.
+    pub(super) fn shape<'a>(&self, parts: impl Iterator<Item = &'a [usize]>) -> Vec<usize> {
+        let parts: Vec<&[usize]> = parts.collect();
+        let mut shape = parts[0].to_vec();
+        *shape.last_mut().expect("parameters have a dimension") =
+            parts.iter().map(|shape| shape[shape.len() - 1]).sum();
+        if self.transposed {
+            shape.reverse();
+        }
+        shape
+    }
 }
 
 /// Tensors that files hold although nothing here needs them: masks, tables of positions, the tied head,

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::Dtype;
+#[cfg(feature = "train")]
+use safetensors::tensor::TensorView;
 use serde::{Deserialize, Serialize};
 
 use super::adapter::Sums;
+use super::announced::announced;
 use super::source::{Container, HostTensor, Source};
 use super::stored::Stored;
 use super::tables::{Entry, entries};
@@ -39,15 +42,20 @@ pub async fn write_weights(
 /// [`write_weights`] of any module that a table describes.
 pub(super) async fn write_module(
     model: &impl Module,
-    entries: Vec<Entry>,
+    mut entries: Vec<Entry>,
     stored_as: StoredAs,
 ) -> Result<Vec<u8>, CheckpointError> {
+    entries.sort_by(|one, other| one.name.cmp(&other.name));
     let mut collect = Collect { path: Path::default(), tensors: Vec::new() };
     model.visit(&mut collect);
     let mut tensors: BTreeMap<_, _> =
         collect.tensors.into_iter().map(|(name, tensor, shape)| (name, (tensor, shape))).collect();
-    let mut stored = Vec::with_capacity(entries.len());
-    // One stored tensor at a time leaves the device.
+    let shape = |part: &String| tensors[part].1.as_slice();
+    let mut bytes = announced(entries.iter().map(|entry| {
+        let shape = entry.shape(entry.parts.iter().map(shape));
+        (entry.name.as_str(), (stored_as.dtype(), shape))
+    }))?;
+    // One stored tensor at a time leaves the device, in the order of the file.
     for entry in entries {
         let mut parts = Vec::with_capacity(entry.parts.len());
         for part in &entry.parts {
@@ -60,13 +68,13 @@ pub(super) async fn write_module(
         }
         let joined = join(parts.iter().collect());
         let tensor = if entry.transposed { transpose(&joined) } else { joined };
-        let bytes = stored_as.bytes(&tensor.values);
-        stored.push((entry.name, tensor.shape, bytes));
+        bytes.extend(stored_as.bytes(&tensor.values));
     }
-    container(stored, stored_as)
+    Ok(bytes)
 }
 
 /// Tensors by name, with shapes and bytes, as safetensors bytes.
+#[cfg(feature = "train")]
 fn container(
     stored: Vec<(String, Vec<usize>, Vec<u8>)>,
     stored_as: StoredAs,
@@ -196,11 +204,15 @@ pub fn stored_numbers<'a>(stored: impl Into<Stored<'a>>) -> Result<(u64, String)
     let file = Container::open(stored.into())?;
     let tensors = file.head().tensors();
     let own = tensors.iter().filter(|(name, _)| packed::beside(name).is_none());
-    let values = own.map(|(_, info)| {
+    let values = own.map(|(name, info)| {
+        if let Some(mask) = file.head().info(&format!("{name}{}", packed::MASK)) {
+            return 8 * mask.shape.iter().product::<usize>() as u64;
+        }
         let stored = info.shape.iter().product::<usize>() as u64;
         if info.dtype == Dtype::U8 { 2 * stored } else { stored }
     });
-    let has = |dtype| tensors.values().any(|info| info.dtype == dtype);
+    let own = |name: &String| packed::beside(name).is_none();
+    let has = |dtype| tensors.iter().any(|(name, info)| own(name) && info.dtype == dtype);
     let first = file.head().offset_keys().first().map(|name| format!("{:?}", tensors[name].dtype));
     let stored_as = match () {
         () if has(Dtype::U8) => "int4".to_owned(),
