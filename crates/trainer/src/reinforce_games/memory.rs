@@ -52,7 +52,7 @@ impl<'a> Memory<'a> {
         for _ in 0..longest {
             self.learn(&texts)?;
             for (row, text) in &mut texts {
-                let coin = coins[*row].next().expect("there is one for each step");
+                let coin = coins[*row].next().expect("a coin for each token");
                 let token = drawn(&self.known[text.as_slice()], coin);
                 text.push(token);
                 actions[*row].push(token);

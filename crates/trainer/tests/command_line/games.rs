@@ -184,6 +184,64 @@ fn a_policy_learns_from_what_it_earned() {
 }
 
 #[test]
+fn a_policy_that_imitates_random_guesses_learns_to_guess_what_fits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let words = path.join("words.txt");
+    fs::write(&words, "slate\ncrane\nmoist\n").unwrap();
+    let words = words.to_str().unwrap();
+    let imitate = r#"
+game = "wordle"
+steps = 120
+batch = 16
+[data]
+games = 200
+[architecture]
+vocab_size = 300
+context_length = 96
+n_layers = 1
+d_model = 32
+n_heads = 2
+n_kv_heads = 2
+d_ff = 64
+[optimizer]
+learning_rate = 5e-3
+warmup_steps = 5
+[play]
+games = 1
+look_every = 0
+"#;
+    let more = ["--algorithm", "bc", "--words", words];
+    shown(&learn_by(imitate, (path, "bc"), &more));
+    let rounds = r#"
+game = "wordle"
+rounds = 25
+games = 48
+reward_scale = 1.0
+[ppo]
+mini_batches = 1
+entropy_coef = 0.0
+[critic]
+learning_rate = 5e-3
+[optimizer]
+learning_rate = 3e-3
+warmup_steps = 1
+[play]
+games = 100
+temperature = 1.0
+look_every = 0
+"#;
+    let model = path.join("bc/model");
+    let more = ["--words", words, "--model", model.to_str().unwrap()];
+    let result: Value =
+        serde_json::from_str(&shown(&reinforce(rounds, (path, "ppo"), &more))).unwrap();
+    let mean = |games: &str| result[games]["mean"].as_f64().unwrap();
+    // Random guesses come to -2, and the best there is to -2/3: a third is guessed at once, the rest then known.
+    assert!(mean("start") < -1.5, "{result}");
+    assert!(mean("played") > -1.2, "{result}");
+}
+
+#[test]
 fn micro_batches_change_nothing_of_a_round() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
