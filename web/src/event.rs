@@ -186,10 +186,6 @@ pub enum PostError {
 
 /// Everything that can happen.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(
-    target_pointer_width = "64",
-    expect(clippy::large_enum_variant, reason = "an event is made, taken apart and gone")
-)]
 pub enum Event {
     /// The page is up.
     Opened(Box<Opening>),
@@ -207,7 +203,7 @@ pub enum Event {
         bytes: u64,
     },
     /// An engine said something.
-    Engine(EngineKind, Reply),
+    Engine(EngineKind, Box<Reply>),
     /// An engine's file did not load, or its worker died.
     EngineDied(EngineKind, String),
     /// A timer of [`Effect::After`] ran out.

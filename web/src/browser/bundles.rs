@@ -140,5 +140,6 @@ impl Bundles {
 
 /// What the page says of bytes that never reached an engine.
 fn failed(cause: FailureKind, detail: String) -> Event {
-    Event::Engine(EngineKind::Cpu, Reply::Failed(Failure { id: None, cause, detail }))
+    let failed = Reply::Failed(Failure { id: None, cause, detail });
+    Event::Engine(EngineKind::Cpu, Box::new(failed))
 }

@@ -129,7 +129,7 @@ fn hear(page: &Page, kind: EngineKind, event: &MessageEvent) {
             if matches!(reply, Reply::Ready { .. }) {
                 offline::engine_is_up(page, kind);
             }
-            page.send(Event::Engine(kind, reply));
+            page.send(Event::Engine(kind, Box::new(reply)));
         }
         Err(error) => die(page, kind, format!("a message that is none: {error}")),
     }

@@ -156,7 +156,7 @@ fn happen(state: &mut State, event: Event, turn: &mut Turn<'_>) {
         Event::Download(event) => bundle::download(state, event, turn),
         Event::GuestDownload(event) => guests::download(state, &event, turn),
         Event::OwnBundle { name, bytes } => bundle::own(state, name, bytes, turn),
-        Event::Engine(kind, reply) => engines::reply(state, kind, reply, turn),
+        Event::Engine(kind, reply) => engines::reply(state, kind, *reply, turn),
         Event::EngineDied(kind, detail) => engines::died(state, kind, detail, turn),
         Event::Timer(Timer::Send) => outbox::timer(state, turn),
         Event::Online(true) => page::online(state, turn),

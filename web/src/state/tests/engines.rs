@@ -144,9 +144,9 @@ fn writing_on_gpu() -> Visit {
 fn a_lost_device_goes_on_with_the_cpu_and_loses_no_text() {
     let id = writing_on_gpu().asked().1.id;
     let losses = [
-        Event::Engine(EngineKind::Gpu, failure(Some(id), FailureKind::DeviceLost)),
-        Event::Engine(EngineKind::Gpu, failure(None, FailureKind::DeviceLost)),
-        Event::Engine(EngineKind::Gpu, failure(Some(id), FailureKind::OutOfMemory)),
+        Event::Engine(EngineKind::Gpu, Box::new(failure(Some(id), FailureKind::DeviceLost))),
+        Event::Engine(EngineKind::Gpu, Box::new(failure(None, FailureKind::DeviceLost))),
+        Event::Engine(EngineKind::Gpu, Box::new(failure(Some(id), FailureKind::OutOfMemory))),
         Event::EngineDied(EngineKind::Gpu, "killed".into()),
         Event::EngineChosen(EngineChoice::Cpu),
     ];

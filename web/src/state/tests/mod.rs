@@ -132,7 +132,7 @@ impl Visit {
     }
 
     pub(crate) fn reply(&mut self, kind: EngineKind, reply: Reply) -> Vec<Effect> {
-        self.send(Event::Engine(kind, reply))
+        self.send(Event::Engine(kind, Box::new(reply)))
     }
 
     pub(crate) fn key(&mut self, key: &str) -> Vec<Effect> {
