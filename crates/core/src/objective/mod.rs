@@ -43,6 +43,7 @@ pub use policy_gradient::{
 };
 pub use preference::{Pair, Preference, PreferenceLoss, PreferenceReport, Side};
 pub use reward_model::{RewardFit, VerdictOn, Weighted};
+#[cfg(feature = "train")]
 pub(crate) use scores::score_by_block;
 pub use scores::{EntropyUse, Scores, Scoring, score, score_logits};
 pub use supervised::Supervised;

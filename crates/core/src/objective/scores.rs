@@ -4,7 +4,9 @@
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData, activation};
 
 use crate::first_order::{constant, with_gradient_of};
-use crate::model::{PaddingSide, Tape, Tokens, Transformer};
+#[cfg(feature = "train")]
+use crate::model::Tape;
+use crate::model::{PaddingSide, Tokens, Transformer};
 
 /// The current policy's view of the chosen tokens, sequence after sequence.
 #[derive(Debug, Clone)]
@@ -47,6 +49,7 @@ pub fn score(model: &Transformer, pairs: &[(&[u32], &[u32])], scoring: Scoring) 
 ///
 /// # Panics
 /// As [`score`].
+#[cfg(feature = "train")]
 pub(crate) fn score_by_block(
     model: &Transformer,
     pairs: &[(&[u32], &[u32])],
@@ -81,6 +84,7 @@ pub(super) fn chosen_logits(model: &Transformer, pairs: &[(&[u32], &[u32])]) -> 
 }
 
 /// [`chosen_logits`] on the way forward of a model that goes back block by block. `-> [N, V]`
+#[cfg(feature = "train")]
 pub(super) fn chosen_logits_by_block(
     model: &Transformer,
     pairs: &[(&[u32], &[u32])],
