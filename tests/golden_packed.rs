@@ -35,13 +35,15 @@ fn random(config: &TransformerConfig) -> Transformer {
     initialize(Transformer::zeroed(config, &Device::flex()), &mut coins)
 }
 
+/// Two files hold the same weights, to the last bit.
+fn are_read_alike(packed: &str, plain: &str) {
+    let model = |name: &str| read_weights(&llama(), &golden(name), &Device::flex()).unwrap();
+    assert_eq!(bytes(&model(packed)), bytes(&model(plain)));
+}
+
 #[test]
 fn what_numpy_packed_is_read_to_the_last_bit() {
-    let model = |name: &str| read_weights(&llama(), &golden(name), &Device::flex()).unwrap();
-    assert_eq!(
-        bytes(&model("packed/packed.safetensors")),
-        bytes(&model("packed/unpacked.safetensors"))
-    );
+    are_read_alike("packed/packed.safetensors", "packed/unpacked.safetensors");
 }
 
 #[test]
@@ -185,11 +187,7 @@ fn what_is_zero_is_left_out_first_and_nothing_changes() {
 
 #[test]
 fn a_sparse_file_of_numpy_is_read_to_the_last_bit() {
-    let model = |name: &str| read_weights(&llama(), &golden(name), &Device::flex()).unwrap();
-    assert_eq!(
-        bytes(&model("packed/sparse.safetensors")),
-        bytes(&model("packed/thinned.safetensors"))
-    );
+    are_read_alike("packed/sparse.safetensors", "packed/thinned.safetensors");
 }
 
 #[test]

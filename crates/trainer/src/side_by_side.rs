@@ -12,6 +12,12 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::batches::{Purpose, coins};
 
+/// Seeds of the games that a policy is judged by lie apart from those it learned from.
+pub(crate) const JUDGED_BY: u64 = 0x6a75_6467_6564;
+
+/// And those of the games that it plays to learn.
+pub(crate) const LEARNS_BY: u64 = 0x6c65_6172_6e73;
+
 /// Games that are open at once.
 const SIDE_BY_SIDE: usize = 256;
 

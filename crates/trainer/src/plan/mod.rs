@@ -22,6 +22,7 @@ use crate::reward_model::RewardModel;
 use crate::store::RECIPE;
 use crate::usage::usage;
 use crate::{data, reinforce};
+pub(crate) use reading::text_of;
 use reading::{apply, parse, read};
 use rules::validate;
 

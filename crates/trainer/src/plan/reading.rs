@@ -11,10 +11,19 @@ use crate::recipe::Recipe;
 use crate::usage::usage;
 
 pub(super) fn read(path: &Path) -> Result<Recipe> {
+    let (label, text) = text_of(path)?;
+    parse(&text, &label)
+}
+
+/// A recipe's name for messages, and its text.
+///
+/// # Errors
+/// A usage error where there is none.
+pub(crate) fn text_of(path: &Path) -> Result<(String, String)> {
     let label = path.display().to_string();
     let text = std::fs::read_to_string(path)
         .map_err(|error| usage(format!("{label}: {error}; give an existing recipe")))?;
-    parse(&text, &label)
+    Ok((label, text))
 }
 
 /// Parses a recipe; an unknown field is named with the nearest known one.

@@ -34,7 +34,7 @@ use crate::interrupt::Interrupt;
 use crate::journal::{Journal, METRICS, Mark, read_metrics, series};
 use crate::policy::{self, Policy};
 use crate::report::{Series, curve_svg};
-use crate::side_by_side::Table;
+use crate::side_by_side::{JUDGED_BY, LEARNS_BY, Table};
 use crate::store::{RunDirectory, write_file, write_folder};
 use crate::supervised::number;
 use crate::usage::usage;
@@ -46,12 +46,6 @@ pub use recipe::{Alike, GameData, OwnGames, PlayRecipe, QRecipe};
 
 /// Steps between two lines on standard error.
 const SAY_EVERY: usize = 50;
-
-/// Seeds of the games that a policy is judged by lie apart from those it learned from.
-const JUDGED_BY: u64 = 0x6a75_6467_6564;
-
-/// And those of the games that it plays to learn.
-const LEARNS_BY: u64 = 0x6c65_6172_6e73;
 
 /// What a run came to.
 #[derive(Debug, Serialize)]

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::args::QLearnArgs;
+use crate::plan::text_of;
 use crate::recipe::{Architecture, OptimizerRecipe};
 use crate::usage::usage;
 
@@ -195,9 +196,7 @@ pub(super) fn resolve(args: &QLearnArgs) -> Result<QRecipe> {
 /// # Errors
 /// A usage error where there is none, or not of this kind.
 pub(crate) fn read_recipe<R: DeserializeOwned>(path: &Path) -> Result<R> {
-    let label = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| usage(format!("{label}: {error}; give an existing recipe")))?;
+    let (label, text) = text_of(path)?;
     toml::from_str(&text).map_err(|error| usage(format!("{label}: {error}")))
 }
 

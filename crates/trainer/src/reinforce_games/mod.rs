@@ -32,7 +32,7 @@ use crate::journal::{Journal, Mark};
 use crate::policy::Policy;
 use crate::q_learn::leave;
 use crate::session::frozen;
-use crate::side_by_side::Table;
+use crate::side_by_side::{JUDGED_BY, LEARNS_BY, Table};
 use crate::store::RunDirectory;
 use crate::usage::usage;
 use crate::{data, open_device, output};
@@ -40,12 +40,6 @@ use learner::{Learner, schedule};
 use player::{Player, outcome};
 pub use recipe::{GameCritic, GamesRecipe, JudgedPlay, PpoRecipe};
 use round::{Judges, Round, Sharing};
-
-/// Seeds of the games that a policy is judged by lie apart from those it learned from.
-const JUDGED_BY: u64 = 0x6a75_6467_6564;
-
-/// And those of each round.
-const LEARNS_BY: u64 = 0x6c65_6172_6e73;
 
 /// What a run came to.
 #[derive(Debug, Serialize)]
