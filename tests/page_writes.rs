@@ -72,7 +72,16 @@ fn load(sha256: Option<&str>, keep: &[String]) -> Request {
 
 pub(crate) fn request(text: &str, sampling: Sampling) -> WriteRequest {
     let (policy, text) = (sha256(TINY), text.to_owned());
-    WriteRequest { id: 1, policy, messages: Vec::new(), text, begin: Vec::new(), sampling, seed: 5 }
+    WriteRequest {
+        id: 1,
+        policy,
+        messages: Vec::new(),
+        text,
+        picture: None,
+        begin: Vec::new(),
+        sampling,
+        seed: 5,
+    }
 }
 
 fn check(case: &Value) {
@@ -83,6 +92,7 @@ fn check(case: &Value) {
         messages: from_value(case.get("messages").cloned().unwrap_or(Value::Array(vec![])))
             .unwrap(),
         text: case.get("text").map_or("", |text| text.as_str().unwrap()).to_owned(),
+        picture: None,
         begin: Vec::new(),
         sampling: from_value(case["sampling"].clone()).unwrap(),
         seed: case["seed"].as_u64().unwrap(),
@@ -142,7 +152,8 @@ fn alternatives_are_the_distribution_that_is_drawn_from() {
     let sampling = Sampling { top_k: 4, ..Sampling::default() };
     let token_ids = vec![261, 310, 83];
     let policy = sha256(TINY);
-    let question = AlternativesRequest { id: 9, policy, token_ids, sampling, count: 6 };
+    let question =
+        AlternativesRequest { id: 9, policy, picture: None, token_ids, sampling, count: 6 };
     block_on(session(&recorder).handle(Request::Alternatives(question), &[]));
     let Reply::Alternatives { id: 9, list } = recorder.last() else { panic!("no alternatives") };
     assert!(list.windows(2).all(|pair| pair[0].logprob_full >= pair[1].logprob_full));

@@ -4,7 +4,9 @@
 //! node`. Everything impure (workers, network, storage, clock, dice) stands behind [`Effect`] and comes
 //! back as [`Event`].
 
-use kudos_schema::{AdapterInfo, Catalog, ExportShape, PairChoice, Query, Rating, Reply, Thumb};
+use kudos_schema::{
+    AdapterInfo, Catalog, ExportShape, PairChoice, Picture, Query, Rating, Reply, Thumb,
+};
 use serde::{Deserialize, Serialize};
 
 pub use crate::effect::{Effect, Shelf};
@@ -229,6 +231,14 @@ pub enum Event {
     PromptTyped(String),
     /// A prompt of the bundle was picked.
     PromptPicked(String),
+    /// The pen touched the picture, moved or was lifted.
+    PenMoved(PenMove),
+    /// The pen has another color, by its place among those offered.
+    ColorChosen(usize),
+    /// A picture came from the visitor's disk, scaled; or the file was none.
+    PictureCame(Option<Picture>),
+    /// The picture is to be blank again.
+    PictureCleared,
     /// Another of the bundle's prompts is wanted.
     AnotherPrompt,
     /// The conversation starts anew.
@@ -302,6 +312,28 @@ pub enum Event {
     ShortcutsToggled,
     /// A key was pressed outside of a text field, by its `KeyboardEvent.key`.
     Key(String),
+}
+
+/// What a pen did over a picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PenMove {
+    /// From the left edge, 1 = the right one.
+    pub x: f64,
+    /// From the upper edge, 1 = the lower one.
+    pub y: f64,
+    /// What it does there.
+    pub pen: Pen,
+}
+
+/// Whether a pen draws.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pen {
+    /// It touches the picture: a line begins.
+    Down,
+    /// It moves: the line goes on, if one has begun.
+    Moves,
+    /// It is lifted.
+    Up,
 }
 
 /// Panels that open and close.

@@ -1,7 +1,7 @@
 //! What the page looks like, as plain data: a tree that `dom` makes true in the browser and that tests
 //! read without one.
 
-use crate::event::Event;
+use crate::event::{Event, Pen};
 
 /// An element.
 #[derive(Debug, Clone)]
@@ -34,6 +34,10 @@ pub enum Handler {
     Value(fn(String) -> Event),
     /// The file chosen in an `<input type="file">`, as [`Event::OwnBundle`].
     File,
+    /// A picture chosen in an `<input type="file">` or dropped, at this many pixels a side, as [`Event::PictureCame`].
+    Picture(usize),
+    /// What a pointer does over the element, as [`Event::PenMoved`].
+    Pen(Pen),
     /// This event, and the browser's own reaction is prevented: for `submit`.
     Instead(Event),
 }

@@ -212,6 +212,7 @@ async fn rating(target: SocketAddr) -> Result<Rating> {
         prompt: RatedPrompt {
             messages: vec![Message::new("user", question)],
             text: String::new(),
+            picture: None,
             token_ids: tokenizer.encode(question),
         },
         samples: vec![Sample {

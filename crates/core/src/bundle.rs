@@ -130,6 +130,7 @@ pub fn pack(manifest: PolicyManifest, files: &PolicyFiles) -> Result<Vec<u8>, Bu
         vocab_size: config.vocab_size,
         cache_bytes_per_token: 8 * (config.n_layers * config.n_kv_heads * config.d_head) as u64,
         turns: template.turns().clone(),
+        image_size: config.vision.map(|vision| vision.image_size),
         ..manifest
     };
     let weights = files.weights.bytes().map_err(PolicyError::from)?;

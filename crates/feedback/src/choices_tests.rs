@@ -40,7 +40,12 @@ fn rating(rater: usize, policies: [u32; 2], tokens: [u32; 2], choice: PairChoice
         rival: Some(id(policies[1])),
         backend: "cpu".into(),
         task: "sentences".into(),
-        prompt: RatedPrompt { messages: Vec::new(), text: "a".into(), token_ids: vec![3] },
+        prompt: RatedPrompt {
+            messages: Vec::new(),
+            text: "a".into(),
+            picture: None,
+            token_ids: vec![3],
+        },
         samples: tokens.map(sample).to_vec(),
         verdict: Verdict::Pair(choice),
         reported: Vec::new(),

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kudos_schema::{Agreement, PairChoice, Rating, Thumb, Verdict};
+use kudos_schema::{Agreement, PairChoice, Picture, Rating, Thumb, Verdict};
 
 use crate::agreement::{agreement, agreement_of_counts};
 use crate::alpha::Scale;
@@ -15,7 +15,10 @@ use crate::dawid_skene::Label;
 const STARS: &str = "stars";
 
 /// What makes two ratings be of the same item.
-pub(crate) type ItemKey<'a> = (&'static str, &'a [u32], Vec<Written<'a>>);
+pub(crate) type ItemKey<'a> = (&'static str, Asked<'a>, Vec<Written<'a>>);
+
+/// A prompt: its tokens and what it looks at.
+type Asked<'a> = (&'a [u32], Option<&'a Picture>);
 
 /// A completion: its tokens, and who wrote it: hash and adapter of the policy.
 type Written<'a> = (&'a [u32], &'a str, Option<&'a str>);
@@ -126,7 +129,8 @@ fn key<'a>(kind: &'static str, rating: &'a Rating) -> ItemKey<'a> {
     let places = 0..rating.samples.len();
     let mut completions: Vec<Written<'a>> = places.map(|place| written(rating, place)).collect();
     completions.sort_unstable();
-    (kind, &rating.prompt.token_ids, completions)
+    let asked = (rating.prompt.token_ids.as_slice(), rating.prompt.picture.as_ref());
+    (kind, asked, completions)
 }
 
 fn written(rating: &Rating, place: usize) -> Written<'_> {

@@ -32,6 +32,7 @@ fn rating(rater: &str, verdict: Verdict, samples: Vec<Sample>) -> Rating {
         prompt: RatedPrompt {
             messages: vec![Message::new("user", "Hello")],
             text: String::new(),
+            picture: None,
             token_ids: vec![3, 9, 4],
         },
         samples,

@@ -53,6 +53,9 @@ pub struct PolicyManifest {
     pub sampling: Sampling,
     /// Prompts to try, by task.
     pub prompts: BTreeMap<String, Vec<String>>,
+    /// Pixels along one side of the pictures that it looks at, if it has eyes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<usize>,
     /// What it is laid upon, where it holds an adapter and no weights of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adapts: Option<Adapts>,

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EndReason, Message, PolicyManifest, Sampling};
+use crate::{EndReason, Message, Picture, PolicyManifest, Sampling};
 
 /// From the page to the engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub struct AlternativesRequest {
     pub id: u64,
     /// SHA-256 of the policy's bundle.
     pub policy: String,
+    /// What the prompt looks at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<Picture>,
     /// Prompt and tokens so far.
     pub token_ids: Vec<u32>,
     /// The distribution drawn from.
@@ -59,6 +62,9 @@ pub struct WriteRequest {
     pub messages: Vec<Message>,
     /// Plain text to continue where there are no messages.
     pub text: String,
+    /// What the policy looks at before it reads, if it has eyes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<Picture>,
     /// Tokens of the reply that are already fixed: the visitor branched off after them.
     pub begin: Vec<u32>,
     /// The distribution to draw from.

@@ -12,6 +12,7 @@ mod hexadecimal;
 mod judged;
 mod mask;
 mod message;
+mod picture;
 mod rating;
 mod result;
 mod sample;
@@ -40,6 +41,7 @@ pub use hexadecimal::hexadecimal;
 pub use judged::Comparison;
 pub use mask::mask_personal_data;
 pub use message::Message;
+pub use picture::{CHANNELS, MAX_PICTURE_SIZE, PATCH, Picture, patch_count, patch_ids, patch_of};
 pub use rating::{
     MAX_SAMPLES, MAX_TEXT_BYTES, MAX_TOKENS, PairChoice, PolicyId, RATING_VERSION, RatedPrompt,
     Rating, RatingError, Thumb, Verdict,

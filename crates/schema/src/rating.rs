@@ -6,7 +6,9 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{AskedQuery, Message, Sample, SamplingError};
+use crate::{
+    AskedQuery, Message, Picture, Sample, SamplingError, patch_count, patch_ids, patch_of,
+};
 
 /// The version of [`Rating`] that this code reads and writes.
 pub const RATING_VERSION: u32 = 1;
@@ -96,7 +98,10 @@ pub struct RatedPrompt {
     /// branching off.
     #[serde(default)]
     pub text: String,
-    /// All of it as tokens.
+    /// What it looked at, before all else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<Picture>,
+    /// All of it as tokens, behind the ids of the picture's patches.
     pub token_ids: Vec<u32>,
 }
 
@@ -201,6 +206,23 @@ pub enum RatingError {
 /// How far above zero rounding may carry a log-probability of one.
 const ROUNDING: f32 = 1e-4;
 
+impl RatedPrompt {
+    /// All of it as tokens but the picture.
+    ///
+    /// # Panics
+    /// If the rating is not [valid](Rating::validate).
+    pub fn tokens(&self) -> &[u32] {
+        &self.token_ids[self.picture.as_ref().map_or(0, |picture| patch_count(picture.size))..]
+    }
+
+    /// Whether the ids begin with the patches of its picture, and then say nothing more of pictures.
+    fn shows_its_picture(&self) -> bool {
+        let size = self.picture.as_ref().map_or(0, |picture| picture.size);
+        let behind = self.token_ids.strip_prefix(&*patch_ids(0, size));
+        behind.is_some_and(|ids| ids.iter().all(|id| patch_of(*id).is_none()))
+    }
+}
+
 impl Rating {
     /// The policy that wrote the sample at `place`, from 0.
     pub fn policy_of(&self, place: usize) -> &PolicyId {
@@ -215,6 +237,7 @@ impl Rating {
         if self.version != RATING_VERSION {
             return Err(RatingError::Version { found: self.version });
         }
+        self.prompt.picture.as_ref().map_or(Ok(()), Picture::validate)?;
         self.check_forms()?;
         self.check_sizes()?;
         self.check_verdict()?;
@@ -225,6 +248,7 @@ impl Rating {
         let rival = self.rival.as_ref();
         let met = rival.is_none_or(|rival| *rival != self.policy && self.samples.len() == 2);
         let query = self.query.as_ref();
+        let picture = "tokens behind the patches of prompt.picture";
         let reported = self.reported.iter().all(|place| *place < self.samples.len());
         let forms = [
             ("id", is_uuid(&self.id) && self.id.as_bytes()[14] == b'7', "a UUID of version 7"),
@@ -240,6 +264,7 @@ impl Rating {
             ("policy.name", !self.policy.name.is_empty(), "a name"),
             ("seconds", self.seconds.is_finite() && self.seconds >= 0.0, "a number from 0 on"),
             ("prompt.token_ids", !self.prompt.token_ids.is_empty(), "a list with a token in it"),
+            ("prompt.token_ids", self.prompt.shows_its_picture(), picture),
             ("reported", reported, "a list of places in samples"),
         ];
         match forms.into_iter().find(|(_, fits, _)| !fits) {

@@ -3,19 +3,21 @@
 //! Transparent pixels stand on white. A picture that is not square is scaled to one. Leaves out: other
 //! formats.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
-use kudos_core::model::vision::CHANNELS;
 use kudos_core::model::{Pictures, Transformer};
 use kudos_core::task::dataset::IMAGE;
 use kudos_core::task::{Item, PICTURE, TaskData};
+use kudos_schema::{CHANNELS, Picture, patch_ids};
 use serde_json::Value;
 
 use crate::batches::{Purpose, coins};
 use crate::output;
 use crate::png::{Raster, decode};
 use crate::policy::Policy;
+use crate::rated::said::Heard;
 use crate::recipe::Recipe;
 use crate::usage::usage;
 
@@ -121,6 +123,35 @@ pub fn gather(sources: &mut [TaskData]) -> Result<Pictures> {
         }
     }
     Ok(all)
+}
+
+/// The pictures of ratings, each once, whose prompts are told their places.
+///
+/// # Errors
+/// If sizes differ.
+pub(crate) fn of_ratings(heard: &mut [Heard]) -> Result<Pictures> {
+    let mut places: BTreeMap<Picture, usize> = BTreeMap::new();
+    let mut all = Pictures::default();
+    for Heard { rating, .. } in heard {
+        let Some(picture) = &rating.prompt.picture else { continue };
+        let next = places.len();
+        let place = *places.entry(picture.clone()).or_insert(next);
+        if place == next {
+            append(&mut all, &picture.into())?;
+        }
+        let ids = [patch_ids(place, picture.size), rating.prompt.tokens().to_vec()].concat();
+        rating.prompt.token_ids = ids;
+    }
+    Ok(all)
+}
+
+/// The model with pictures of ratings before its eyes, where it has eyes for them.
+///
+/// # Errors
+/// None but a defect.
+pub(crate) fn of_ratings_shown(model: Transformer, pictures: &Pictures) -> Result<Transformer> {
+    let size = model.config().vision.map(|vision| vision.image_size);
+    if size == Some(pictures.size) { shown(model, pictures) } else { Ok(model) }
 }
 
 /// The policy with eyes, new ones where it has none and there is something to see.

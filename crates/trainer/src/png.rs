@@ -4,7 +4,7 @@
 //! the pixels is checked).
 //! Source: W3C, Portable Network Graphics specification, third edition.
 
-use kudos_core::model::vision::CHANNELS;
+use kudos_schema::CHANNELS;
 use thiserror::Error;
 
 /// The first bytes of every PNG file.

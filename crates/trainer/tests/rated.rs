@@ -84,6 +84,7 @@ fn rating(number: usize, prompt: &str, samples: Vec<Sample>, verdict: Verdict) -
         prompt: RatedPrompt {
             messages: Vec::new(),
             text: PROMPTS[number % PROMPTS.len()].into(),
+            picture: None,
             token_ids: prompt.split(' ').map(|id| id.parse().unwrap()).collect(),
         },
         samples,

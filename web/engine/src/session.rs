@@ -12,8 +12,8 @@ use kudos_core::rollout::{
 use kudos_core::task::Prompt;
 use kudos_core::text::stream::Stream;
 use kudos_schema::{
-    Alternative, AlternativesRequest, Failure, FailureKind, Loaded, Reply, Request, WriteRequest,
-    Written,
+    Alternative, AlternativesRequest, Failure, FailureKind, Loaded, Picture, Reply, Request,
+    WriteRequest, Written, patch_ids,
 };
 
 use crate::probe::{TIMED, probe, write_some};
@@ -167,9 +167,11 @@ impl<H: Host> Session<H> {
             [] => Prompt::Text(request.text.clone()),
             messages => Prompt::Messages(messages.to_vec()),
         };
+        let model = looking(policy, request.picture.as_ref())?;
+        let patches = request.picture.as_ref().map_or(Vec::new(), |it| patch_ids(0, it.size));
         let prompt = policy.encode_prompt(&prompt);
-        let mut prompt = prompt.map_err(|error| (FailureKind::Defect, error.to_string()))?;
-        prompt.extend(&request.begin);
+        let prompt = prompt.map_err(|error| (FailureKind::Defect, error.to_string()))?;
+        let prompt = [patches, prompt, request.begin.clone()].concat();
         let id = request.id;
         self.host.post(Reply::Began { id, prompt_ids: prompt.clone() });
         // Bytes of a character that the fixed tokens leave open belong to the next text.
@@ -191,7 +193,7 @@ impl<H: Host> Session<H> {
         let coins = Coins::new(request.seed, 0);
         let generation = Generation { sampling, stop: &stop, coins, first_index: 0 };
         let watch = Watch { every: *every, look };
-        let rollout = generate_watched(&policy.model, &[prompt], &generation, watch).await;
+        let rollout = generate_watched(&model, &[prompt], &generation, watch).await;
         let rollout = rollout.map_err(trouble)?;
         let seconds = (self.host.now_ms() - begin) / 1e3;
         let reason = rollout.end_reasons[0];
@@ -202,7 +204,8 @@ impl<H: Host> Session<H> {
     async fn alternatives(&self, request: &AlternativesRequest) -> Result<(), Trouble> {
         let AlternativesRequest { id, token_ids, sampling, count, .. } = request;
         let policy = &self.loaded(&request.policy)?.policy;
-        let next = next_token(&policy.model, token_ids, sampling).map_err(trouble)?;
+        let model = looking(policy, request.picture.as_ref())?;
+        let next = next_token(&model, token_ids, sampling).map_err(trouble)?;
         let both = burn::tensor::Tensor::cat(vec![next.full, next.drawn], 0);
         let data = both.into_data_async().await;
         let data = data.map_err(|error| (FailureKind::Defect, format!("{error:?}")))?;
@@ -223,6 +226,15 @@ impl<H: Host> Session<H> {
     fn loaded(&self, sha256: &str) -> Result<&Held, Trouble> {
         self.held.iter().find(|held| held.sha256 == sha256).ok_or_else(not_loaded)
     }
+}
+
+/// The model with a picture before its eyes, if there is one.
+fn looking(policy: &Policy, picture: Option<&Picture>) -> Result<Transformer, Trouble> {
+    let model = policy.model.clone();
+    let Some(picture) = picture else { return Ok(model) };
+    let defect = |words: String| (FailureKind::Defect, words);
+    picture.validate().map_err(|error| defect(error.to_string()))?;
+    model.looking_at(&picture.into()).map_err(|error| defect(error.to_string()))
 }
 
 /// What did not work, and how.

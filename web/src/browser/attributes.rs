@@ -5,6 +5,8 @@ use js_sys::Reflect;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Element, HtmlDialogElement};
 
+use super::pictures;
+
 /// Attributes as a node has them.
 pub(crate) type Attributes = [(&'static str, String)];
 
@@ -37,6 +39,10 @@ fn set(element: &Element, name: &str, value: &str) {
         let written =
             style.and_then(|style| Reflect::set(&style, &"cssText".into(), &value.into()));
         written.expect("every element has a style");
+        return;
+    }
+    if name == "data-pixels" {
+        pictures::paint(element, value);
         return;
     }
     element.set_attribute(name, value).expect("the view uses names that HTML knows");

@@ -8,6 +8,7 @@ use wasm_bindgen::closure::Closure;
 use web_sys::{Element, HtmlElement, HtmlInputElement, KeyboardEvent};
 
 use super::page::Page;
+use super::pictures;
 use super::screen::{document, window};
 use kudos_page::keys::{KeyTarget, is_for_page};
 
@@ -35,6 +36,8 @@ pub(crate) fn react(page: &Page, handler: Handler, event: &web_sys::Event) {
             // The same file, chosen again, is a change again.
             input.set_value("");
         }
+        Handler::Picture(size) => pictures::take(page, event, size),
+        Handler::Pen(pen) => pictures::draw(page, event, pen),
     }
 }
 

@@ -11,6 +11,7 @@ mod engines;
 mod listen;
 mod offline;
 mod page;
+mod pictures;
 mod pieces;
 mod screen;
 mod storage;

@@ -112,6 +112,7 @@ pub(super) fn came(
 fn is_sound(state: &State, query: &Query) -> bool {
     let n = query.arms.len();
     let Query { prompt, arms, samples, .. } = query;
+    let sound = prompt.picture.as_ref().is_none_or(|picture| picture.validate().is_ok());
     let usable = arms.iter().all(|arm| arm.sampling.validate().is_ok());
     let there = match samples.as_slice() {
         [] => {
@@ -123,7 +124,7 @@ fn is_sound(state: &State, query: &Query) -> bool {
         }
         samples => samples.len() == n && !prompt.token_ids.is_empty(),
     };
-    (1..=2).contains(&n) && usable && there
+    (1..=2).contains(&n) && sound && usable && there
 }
 
 /// SHA-256 of the policies that write; none where texts are only shown.
@@ -162,6 +163,7 @@ fn begin(state: &mut State, query: Query, engine: EngineKind, turn: &mut Turn<'_
     }
     let mut round = Round::new(task, completions, engine);
     (round.messages, round.text) = (prompt.messages, prompt.text);
+    round.picture = prompt.picture;
     round.query = Some(AskedQuery { id, reason });
     state.round = Some(round);
     writing::note_shown(state, turn);

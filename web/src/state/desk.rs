@@ -2,6 +2,7 @@
 
 use kudos_schema::{MAX_TEXT_BYTES, Message, PolicyManifest};
 
+use super::drawing::Drawing;
 use super::settings::Settings;
 
 /// The longest prompt that can be typed, in bytes.
@@ -19,6 +20,8 @@ pub(crate) struct Desk {
     pub(crate) task: String,
     /// What stands in the prompt field.
     pub(crate) prompt: String,
+    /// What the policy is to look at, where it has eyes.
+    pub(crate) drawing: Drawing,
     /// Turns so far, without the system message and without the round at hand.
     pub(crate) conversation: Vec<Message>,
     /// Sampling.
@@ -83,6 +86,7 @@ impl Desk {
     /// Takes a task that the policy knows, and its first prompt.
     pub(crate) fn take_policy(&mut self, manifest: &PolicyManifest) {
         self.settings = Settings::of(manifest);
+        self.drawing.fit(manifest.image_size.unwrap_or(0));
         if !manifest.tasks.contains(&self.task) {
             self.task = manifest.tasks.first().cloned().unwrap_or_default();
             self.conversation.clear();

@@ -73,6 +73,7 @@ pub(super) fn pump(state: &mut State, turn: &mut Turn<'_>) {
     let request = AlternativesRequest {
         id,
         policy: completion.policy().to_owned(),
+        picture: round.picture.clone(),
         token_ids: completion.prompt_ids.iter().copied().chain(before).collect(),
         sampling: completion.arm.sampling.clone(),
         count: COUNT,

@@ -8,6 +8,7 @@ mod agreement;
 pub(crate) mod asked;
 pub(crate) mod bundle;
 pub(crate) mod desk;
+pub(crate) mod drawing;
 pub(crate) mod engines;
 pub(crate) mod guests;
 pub(crate) mod inspection;
@@ -170,6 +171,10 @@ fn happen(state: &mut State, event: Event, turn: &mut Turn<'_>) {
         Event::TaskChosen(task) => writing::choose_task(state, task, turn),
         Event::PromptTyped(text) => page::prompt(state, &text),
         Event::PromptPicked(text) => page::pick_prompt(state, &text),
+        Event::PenMoved(moved) => drawing::pen_moved(state, moved),
+        Event::ColorChosen(place) => state.desk.drawing.take_color(place),
+        Event::PictureCame(picture) => drawing::came(state, picture, turn),
+        Event::PictureCleared => drawing::clear(state),
         Event::AnotherPrompt => writing::another_prompt(state, turn),
         Event::NewConversation => writing::new_conversation(state, turn),
         Event::QueryWanted => asked::ask(state, turn),

@@ -41,6 +41,10 @@ pub(crate) enum Problem {
     },
     /// There is nothing to write about.
     EmptyPrompt,
+    /// The task is about a picture, and nothing is drawn.
+    NoPicture,
+    /// The file is no picture that the browser knows.
+    NotAPicture,
     /// A setting cannot be used.
     Setting(Setting),
     /// The rating would not be accepted anywhere.
@@ -117,6 +121,8 @@ impl Problem {
             },
             Self::TooLarge { .. }
             | Self::EmptyPrompt
+            | Self::NoPicture
+            | Self::NotAPicture
             | Self::Setting(_)
             | Self::Unratable { .. }
             | Self::Storage { .. } => None,
@@ -138,6 +144,8 @@ impl Problem {
             | Self::Download(_)
             | Self::TooLarge { .. }
             | Self::EmptyPrompt
+            | Self::NoPicture
+            | Self::NotAPicture
             | Self::Setting(_) => None,
         }
     }

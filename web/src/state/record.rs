@@ -59,6 +59,7 @@ fn prompt(round: &Round) -> RatedPrompt {
     RatedPrompt {
         messages: round.messages.clone(),
         text: round.text.clone() + &first.map(|first| first.fixed_text()).unwrap_or_default(),
+        picture: round.picture.clone(),
         token_ids: first.map(|first| first.prompt_ids.clone()).unwrap_or_default(),
     }
 }

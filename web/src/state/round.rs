@@ -1,6 +1,8 @@
 //! The completions at hand: one, or two of the same prompt side by side.
 
-use kudos_schema::{Arm, AskedQuery, EndReason, Message, PolicyId, Sample, Verdict, Written};
+use kudos_schema::{
+    Arm, AskedQuery, EndReason, Message, Picture, PolicyId, Sample, Verdict, Written,
+};
 
 use super::asked::SHOWN;
 use crate::event::{EngineKind, Mode};
@@ -16,6 +18,8 @@ pub(crate) struct Round {
     pub(crate) messages: Vec<Message>,
     /// Plain text to continue.
     pub(crate) text: String,
+    /// What is looked at.
+    pub(crate) picture: Option<Picture>,
     /// What stood in the prompt field.
     pub(crate) typed: String,
     /// The collector's query that it shows; none where the visitor asked.
@@ -196,6 +200,7 @@ impl Round {
             task,
             messages: Vec::new(),
             text: String::new(),
+            picture: None,
             typed: String::new(),
             query: None,
             engine,

@@ -52,6 +52,11 @@ pub(super) fn write(state: &mut State, turn: &mut Turn<'_>) {
         turn.ask(Effect::Focus("prompt"));
         return;
     }
+    if state.lacks_picture() {
+        state.problem = Some(Problem::NoPicture);
+        turn.ask(Effect::Focus("picture-file"));
+        return;
+    }
     let (sampling, seed) = match (state.desk.settings.sampling(), state.desk.settings.seed()) {
         (Ok(sampling), Ok(seed)) => (sampling, seed),
         (Err(setting), _) | (_, Err(setting)) => {
@@ -68,6 +73,7 @@ pub(super) fn write(state: &mut State, turn: &mut Turn<'_>) {
     let (completions, order) = places(state.memory.mode, seed, &arm, turn);
     let mut round = Round::new(state.desk.task.clone(), completions, state.active());
     (round.messages, round.text) = state.desk.asked();
+    round.picture = state.picture();
     round.typed = state.desk.prompt.clone();
     round.order = order;
     state.round = Some(round);
@@ -160,6 +166,7 @@ pub(super) fn pump(state: &mut State, turn: &mut Turn<'_>) {
         policy: completion.policy().to_owned(),
         messages: round.messages.clone(),
         text: round.text.clone(),
+        picture: round.picture.clone(),
         begin: fixed.chain(completion.tokens.iter().map(|token| token.id)).collect(),
         sampling,
         seed,

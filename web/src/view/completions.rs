@@ -2,9 +2,9 @@
 
 use kudos_schema::{EndReason, PairChoice, Verdict, Written};
 
-use super::asked;
 use super::control::{button, pressed};
 use super::graph;
+use super::{asked, picture};
 use crate::event::{Event, Mode};
 use crate::node::{Handler, Node};
 use crate::state::State;
@@ -70,7 +70,9 @@ fn given(state: &State, round: &Round) -> Option<Node> {
         Form::Message => round.messages.last()?.content.clone(),
     };
     let label = Node::new("span").with("class", "who").text(state.words().rating.given);
-    Some(Node::new("div").with("class", "given").child(label).child(Node::new("p").text(text)))
+    let said = Node::new("p").text(text);
+    let given = Node::new("div").with("class", "given").child(label);
+    Some(given.children(looked_at(state, round)).child(said))
 }
 
 /// All that the collector has the policies read, but the name of the task.
@@ -92,7 +94,11 @@ fn prompt_of_query(state: &State, round: &Round) -> Node {
         let label = Node::new("span").with("class", "who").text(who);
         [label, Node::new("p").text(text)]
     });
-    Node::new("div").with("class", "given").children(parts)
+    Node::new("div").with("class", "given").children(looked_at(state, round)).children(parts)
+}
+
+fn looked_at(state: &State, round: &Round) -> Option<Node> {
+    round.picture.as_ref().map(|picture| picture::looked_at(state, picture))
 }
 
 fn completion(state: &State, round: &Round, place: usize) -> Node {

@@ -1,7 +1,7 @@
 //! What the visitor asks: policy, task, prompt, conversation.
 
-use super::asked;
 use super::control::{Usable, button, labelled, option, pressed, usable};
+use super::{asked, picture};
 use crate::event::{Event, Mode};
 use crate::node::{Handler, Node};
 use crate::state::State;
@@ -27,6 +27,7 @@ pub(super) fn section(state: &State) -> Node {
         .child(Node::new("h2").with("id", "desk-heading").text(words.heading))
         .child(choices)
         .children(conversation(state))
+        .children(picture::on_desk(state))
         .child(prompt(state))
         .child(buttons(state))
         .children(asked::on_desk(state))
@@ -81,6 +82,8 @@ fn task_name(words: &DeskWords, task: &str) -> String {
         "sentences" => words.task_sentences.to_owned(),
         "triples" => words.task_triples.to_owned(),
         "summary" => words.task_summary.to_owned(),
+        "captions" => words.task_captions.to_owned(),
+        "keywords" => words.task_keywords.to_owned(),
         other => fill(words.task_other, &[other]),
     }
 }
@@ -134,6 +137,7 @@ fn prompt(state: &State) -> Node {
         "sentences" => words.prompt_sentences,
         "triples" => words.prompt_triples,
         "summary" => words.prompt_summary,
+        "captions" | "keywords" => words.prompt_captions,
         _ => words.prompt_other,
     };
     let field = Node::new("textarea")

@@ -11,6 +11,7 @@ mod desk;
 mod graph;
 mod help;
 mod looking;
+mod picture;
 mod rating;
 mod ratings;
 mod settings;

@@ -199,6 +199,8 @@ fn sentence(words: &ErrorWords, problem: &Problem) -> String {
             | FailureKind::Defect => words.writing_other,
         },
         Problem::EmptyPrompt => words.empty_prompt,
+        Problem::NoPicture => words.no_picture,
+        Problem::NotAPicture => words.not_a_picture,
         Problem::Setting(setting) => wrong_setting(words, *setting),
         Problem::Unratable { .. } => words.unratable,
         Problem::Storage { .. } => words.storage,

@@ -2,7 +2,7 @@
 
 use super::{
     AskedWords, ConsentWords, DeskWords, ErrorWords, GpuWords, HelpWords, LookingWords, PageWords,
-    RatingWords, RatingsWords, SettingsWords, StatusWords, Words,
+    PictureWords, RatingWords, RatingsWords, SettingsWords, StatusWords, Words,
 };
 
 pub(super) const WORDS: Words = Words {
@@ -55,6 +55,8 @@ pub(super) const WORDS: Words = Words {
         task_sentences: "续写句子",
         task_triples: "从文本提取事实",
         task_summary: "摘要",
+        task_captions: "为图片命名",
+        task_keywords: "图片的关键词",
         task_other: "任务 {}",
         mode: "比较方式",
         pair: "两段文字",
@@ -63,6 +65,7 @@ pub(super) const WORDS: Words = Words {
         prompt_sentences: "句子的开头",
         prompt_triples: "含有事实的文本",
         prompt_summary: "要摘要的文本",
+        prompt_captions: "关于图片的问题",
         prompt_other: "提示",
         pick: "可试用的提示",
         pick_none: "请选择…",
@@ -74,6 +77,23 @@ pub(super) const WORDS: Words = Words {
         you: "您",
         policy_said: "回复",
         waiting: "模型就绪后即可写作。",
+    },
+    picture: PictureWords {
+        heading: "图片",
+        hint: "在这里画，或拖入一个图片文件。",
+        drawn: "策略看到的图片",
+        file: "或选择一个文件",
+        there: "图片已就绪。",
+        clear: "清空",
+        color: "画笔颜色",
+        black: "黑色",
+        white: "白色",
+        red: "红色",
+        orange: "橙色",
+        yellow: "黄色",
+        green: "绿色",
+        blue: "蓝色",
+        brown: "棕色",
     },
     asked: AskedWords {
         ask: "给我一个来评",
@@ -295,6 +315,8 @@ pub(super) const WORDS: Words = Words {
         writing_memory: "内存不足以写完这段文字。请在设置中选择较短的长度后重试。",
         writing_other: "文字未能写完。请重试。",
         empty_prompt: "没有提示。请输入一个，或从列表中换一个。",
+        no_picture: "没有可看的图片。请画一幅，或选择一个图片文件。",
+        not_a_picture: "浏览器无法把这个文件读作图片。请选择 PNG、JPEG、WebP 或 GIF 文件。",
         wrong_temperature: "温度必须是不小于 0 的数。请在设置中修改。",
         wrong_top_k: "Top-k 必须是不小于 0 的整数。请在设置中修改。",
         wrong_top_p: "Top-p 必须大于 0 且不超过 1。请在设置中修改。",

@@ -2,7 +2,7 @@
 
 use super::{
     AskedWords, ConsentWords, DeskWords, ErrorWords, GpuWords, HelpWords, LookingWords, PageWords,
-    RatingWords, RatingsWords, SettingsWords, StatusWords, Words,
+    PictureWords, RatingWords, RatingsWords, SettingsWords, StatusWords, Words,
 };
 
 pub(super) const WORDS: Words = Words {
@@ -55,6 +55,8 @@ pub(super) const WORDS: Words = Words {
         task_sentences: "Continue a sentence",
         task_triples: "Text to facts",
         task_summary: "Summarize",
+        task_captions: "Name a picture",
+        task_keywords: "Keywords of a picture",
         task_other: "{}",
         mode: "Compare",
         pair: "Two texts",
@@ -63,6 +65,7 @@ pub(super) const WORDS: Words = Words {
         prompt_sentences: "First words of a sentence",
         prompt_triples: "A text with facts in it",
         prompt_summary: "A text to summarize",
+        prompt_captions: "Question about the picture",
         prompt_other: "Prompt",
         pick: "Prompts to try",
         pick_none: "Choose one…",
@@ -74,6 +77,23 @@ pub(super) const WORDS: Words = Words {
         you: "You",
         policy_said: "Reply",
         waiting: "Write is possible as soon as the policy is ready.",
+    },
+    picture: PictureWords {
+        heading: "Picture",
+        hint: "Draw here, or drop a picture file.",
+        drawn: "The picture that the policy looked at",
+        file: "Or choose a file",
+        there: "The picture is there.",
+        clear: "Clear",
+        color: "Color of the pen",
+        black: "Black",
+        white: "White",
+        red: "Red",
+        orange: "Orange",
+        yellow: "Yellow",
+        green: "Green",
+        blue: "Blue",
+        brown: "Brown",
     },
     asked: AskedWords {
         ask: "Give me something to rate",
@@ -312,6 +332,8 @@ pub(super) const WORDS: Words = Words {
                          and try again.",
         writing_other: "The text could not be written to its end. Try again.",
         empty_prompt: "There is no prompt. Type one, or take another prompt from the list.",
+        no_picture: "There is nothing to look at. Draw something, or choose a picture file.",
+        not_a_picture: "The browser cannot read this file as a picture. Choose a PNG, JPEG, WebP or GIF file.",
         wrong_temperature: "The temperature must be a number from 0 on. Change it in the settings.",
         wrong_top_k: "Top-k must be a whole number from 0 on. Change it in the settings.",
         wrong_top_p: "Top-p must be a number above 0 and at most 1. Change it in the settings.",

@@ -31,6 +31,7 @@ pub(crate) struct Words {
     pub(crate) page: PageWords,
     pub(crate) status: StatusWords,
     pub(crate) desk: DeskWords,
+    pub(crate) picture: PictureWords,
     pub(crate) asked: AskedWords,
     pub(crate) rating: RatingWords,
     pub(crate) looking: LookingWords,
@@ -63,9 +64,17 @@ texts! {
     /// What the visitor asks.
     DeskWords {
         heading, policy, own_name, no_policy, task, task_dialogue, task_sentences, task_triples,
-        task_summary, task_other, mode, pair, single, prompt_dialogue, prompt_sentences, prompt_triples,
-        prompt_summary, prompt_other, pick, pick_none, write, stop, another, new_conversation,
+        task_summary, task_captions, task_keywords, task_other, mode, pair, single, prompt_dialogue, prompt_sentences, prompt_triples,
+        prompt_summary, prompt_captions, prompt_other, pick, pick_none, write, stop, another, new_conversation,
         conversation, you, policy_said, waiting,
+    }
+}
+
+texts! {
+    /// What the policy looks at.
+    PictureWords {
+        heading, hint, drawn, file, there, clear, color, black, white, red, orange, yellow, green, blue,
+        brown,
     }
 }
 
@@ -154,7 +163,7 @@ texts! {
         heading, retry, detail, catalog_network, catalog_status, catalog_wrong, no_policies,
         download_network, download_status, download_wrong, too_large, engine_bundle, engine_hash,
         engine_memory, engine_lost, engine_defect, engine_died, writing_long, writing_memory,
-        writing_other, empty_prompt, wrong_temperature, wrong_top_k, wrong_top_p, wrong_length,
+        writing_other, empty_prompt, no_picture, not_a_picture, wrong_temperature, wrong_top_k, wrong_top_p, wrong_length,
         wrong_seed, unratable, storage,
     }
 }
@@ -229,6 +238,7 @@ mod tests {
             words.page.list(),
             words.status.list(),
             words.desk.list(),
+            words.picture.list(),
             words.asked.list(),
             words.rating.list(),
             words.looking.list(),

@@ -2,7 +2,7 @@
 //!
 //! The trainer checks the same and the log-probabilities, when it reads an export.
 
-use kudos_schema::{Rating, Sample};
+use kudos_schema::{RatedPrompt, Rating, Sample};
 use kudos_tokenizer::Tokenizer;
 use kudos_tokenizer::stream::spells;
 
@@ -37,20 +37,26 @@ pub(crate) fn check(rating: &Rating, place: usize, known: Option<&Known>) -> Res
         let reason = format!("policy {} is called {:?} here", policy.sha256, known.name);
         return Err(Refused::new("policy", reason));
     }
-    let (prompt, sample) = (&rating.prompt.token_ids, &rating.samples[place]);
+    let (prompt, sample) = (&rating.prompt, &rating.samples[place]);
     let named = |refused: Refused| Refused {
         reason: format!("sample {place}: {}", refused.reason),
         ..refused
     };
     check_tokens(prompt, sample, known).map_err(named)?;
     check_end(sample, known.tokenizer.end_id()).map_err(named)?;
-    check_text(prompt, sample, &known.tokenizer).map_err(named)
+    check_text(prompt.tokens(), sample, &known.tokenizer).map_err(named)
 }
 
-fn check_tokens(prompt: &[u32], sample: &Sample, known: &Known) -> Result<(), Refused> {
+fn check_tokens(prompt: &RatedPrompt, sample: &Sample, known: &Known) -> Result<(), Refused> {
     let (vocabulary, context) = (known.vocab_size, known.context_length);
-    let foreign = prompt.iter().chain(&sample.token_ids).find(|id| **id as usize >= vocabulary);
-    let length = prompt.len() + sample.token_ids.len();
+    let foreign =
+        prompt.tokens().iter().chain(&sample.token_ids).find(|id| **id as usize >= vocabulary);
+    let length = prompt.token_ids.len() + sample.token_ids.len();
+    let picture = prompt.picture.as_ref().map(|picture| picture.size);
+    if picture.is_some() && picture != known.image_size {
+        let reason = "prompt.picture is of another size than the policy looks at";
+        return Err(Refused::new("prompt", reason));
+    }
     match foreign {
         Some(id) => {
             let reason = format!("token {id} is none of the {vocabulary} of the policy");

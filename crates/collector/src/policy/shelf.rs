@@ -50,6 +50,8 @@ pub(crate) struct Known {
     pub(crate) vocab_size: usize,
     /// Longest sequence in tokens.
     pub(crate) context_length: usize,
+    /// Pixels along one side of the pictures that it looks at, if it has eyes.
+    pub(crate) image_size: Option<usize>,
     /// Its tokenizer.
     pub(crate) tokenizer: Tokenizer,
 }
@@ -116,6 +118,7 @@ impl Shelf {
             name: manifest.name,
             vocab_size: manifest.vocab_size,
             context_length: manifest.context_length,
+            image_size: manifest.image_size,
             tokenizer,
         });
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);

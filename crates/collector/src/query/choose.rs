@@ -144,6 +144,7 @@ fn written(
         prompt: RatedPrompt {
             messages: asked.prompt.messages.clone(),
             text: asked.prompt.text.clone(),
+            picture: None,
             token_ids: Vec::new(),
         },
         arms: meet(&able, &board.meetings, reason, coins),
@@ -231,6 +232,7 @@ fn gold_item(item: &PoolItem) -> Option<Choice> {
         prompt: RatedPrompt {
             messages: item.prompt.messages.clone(),
             text: item.prompt.text.clone(),
+            picture: None,
             token_ids: item.prompt.token_ids.clone(),
         },
         arms: arms.collect(),

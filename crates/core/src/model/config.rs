@@ -5,7 +5,6 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-#[cfg(feature = "train")]
 use super::vision::{VisionConfig, VisionError};
 
 /// Everything that fixes the sizes and the layers of a [`Transformer`](super::Transformer).
@@ -46,7 +45,6 @@ pub struct TransformerConfig {
     #[serde(default)]
     pub dropout: f64,
     /// Eyes, where it has some.
-    #[cfg(feature = "train")]
     #[serde(default)]
     pub vision: Option<VisionConfig>,
 }
@@ -136,7 +134,6 @@ pub enum ConfigError {
         dropout: f64,
     },
     /// Sizes that no eyes have.
-    #[cfg(feature = "train")]
     #[error("{0}")]
     Vision(#[from] VisionError),
 }
@@ -167,7 +164,6 @@ impl TransformerConfig {
             feed_forward_bias: false,
             tied_head: true,
             dropout: 0.0,
-            #[cfg(feature = "train")]
             vision: None,
         }
     }
@@ -222,7 +218,6 @@ impl TransformerConfig {
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(ConfigError::Dropout { dropout: self.dropout });
         }
-        #[cfg(feature = "train")]
         if let Some(vision) = self.vision {
             vision.validate()?;
         }

@@ -26,7 +26,6 @@ mod tokens;
 mod transformer;
 #[cfg(feature = "train")]
 mod valued;
-#[cfg(feature = "train")]
 pub mod vision;
 
 pub use attention::{Attention, Visibility};
@@ -56,5 +55,4 @@ pub use tokens::{PaddingSide, Tokens};
 pub use transformer::Transformer;
 #[cfg(feature = "train")]
 pub use valued::{Estimates, Head, Places, Valued};
-#[cfg(feature = "train")]
 pub use vision::{Pictures, VisionConfig, VisionError};

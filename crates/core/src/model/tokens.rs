@@ -2,7 +2,6 @@
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
-#[cfg(feature = "train")]
 use super::vision::{Seen, token_id};
 
 /// Where the padding of shorter sequences stands.
@@ -24,7 +23,6 @@ pub struct Tokens {
     /// True at padding; none when all sequences are equally long. `[B, T]`
     pub padding: Option<Tensor<2, Bool>>,
     /// Where patches of pictures stand, if there are any.
-    #[cfg(feature = "train")]
     pub(super) seen: Option<Seen>,
 }
 
@@ -47,28 +45,19 @@ impl Tokens {
             }
         }
         let padded = padding.contains(&true);
-        #[cfg(feature = "train")]
         let seen = Seen::among(ids.iter().copied());
-        #[cfg(feature = "train")]
         let ids = ids.into_iter().map(token_id);
         let ids: Vec<i32> = ids.into_iter().map(|id| id as i32).collect();
         Self {
             ids: Tensor::from_data(TensorData::new(ids, shape), device),
             positions: Tensor::from_data(TensorData::new(positions, shape), device),
             padding: padded.then(|| Tensor::from_data(TensorData::new(padding, shape), device)),
-            #[cfg(feature = "train")]
             seen,
         }
     }
 
     /// One further token for each sequence, none of them padding. `[B, 1]` twice
     pub fn next(ids: Tensor<2, Int>, positions: Tensor<2, Int>) -> Self {
-        Self {
-            ids,
-            positions,
-            padding: None,
-            #[cfg(feature = "train")]
-            seen: None,
-        }
+        Self { ids, positions, padding: None, seen: None }
     }
 }

@@ -20,7 +20,6 @@ use super::projection;
 use super::rotary::{Rotary, Rotation};
 use super::row::{HostView, OnHost, Rows};
 use super::tokens::Tokens;
-#[cfg(feature = "train")]
 use super::vision::Eyes;
 #[cfg(feature = "train")]
 use crate::tuning::Prefix;
@@ -49,7 +48,6 @@ pub struct Transformer {
     #[cfg(feature = "train")]
     pub(crate) prompt: Option<Param<Tensor<2>>>,
     /// For pictures.
-    #[cfg(feature = "train")]
     pub(super) eyes: Option<Eyes>,
     #[module(skip)]
     pub(super) config: TransformerConfig,
@@ -91,7 +89,6 @@ impl Transformer {
             dropout: DropoutConfig::new(config.dropout).init(),
             #[cfg(feature = "train")]
             prompt: None,
-            #[cfg(feature = "train")]
             eyes: config.vision.map(|vision| Eyes::zeroed(vision, config.d_model, device)),
             config: config.clone(),
             host: None,
@@ -280,7 +277,6 @@ impl Transformer {
         prefix: Option<Tensor<3>>,
     ) -> (Tensor<3>, Tensor<2, Int>, Option<Tensor<2, Bool>>) {
         let mut stream = self.token_embedding.forward(tokens.ids.clone());
-        #[cfg(feature = "train")]
         if let Some(seen) = &tokens.seen {
             stream = self.with_patches(stream, seen);
         }

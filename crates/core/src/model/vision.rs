@@ -4,7 +4,8 @@
 //! ([`patches`]). So everything that carries, pads, caches or cuts prompts carries pictures too, and a
 //! picture may stand anywhere. Its embedding is computed where a token's is looked up: by three
 //! convolutions of stride 2, which make one patch of 8x8 pixels, and a vector for the patch's place.
-//! A picture is encoded once in a batch, however many sequences look at it.
+//! A picture is encoded once in a batch, however many sequences look at it. A convolution is one product of all windows with
+//! the weights: no device needs kernels for it that the page would have to carry.
 //!
 //! Leaves out: files. The pictures that ids speak of are shown to a model ([`Transformer::looking_at`])
 //! and are no part of its weights.
@@ -13,9 +14,8 @@
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use kudos_schema::{CHANNELS, PATCH, Picture, patch_count, patch_ids, patch_of};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -23,15 +23,6 @@ use thiserror::Error;
 use super::Transformer;
 use super::parameters::{filled, normal, replace};
 use super::projection::project;
-
-/// Red, green, blue.
-pub const CHANNELS: usize = 3;
-/// Pixels of a patch, along one side: three halvings.
-const PATCH: usize = 8;
-/// Set in the id of a patch; no vocabulary is as large.
-const MARK: u32 = 1 << 30;
-/// Bits of an id that say which patch of its picture it is.
-const PLACE_BITS: u32 = 10;
 
 /// The sizes of eyes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +77,7 @@ pub struct Eyes {
     output: Linear,
     /// What says where in its picture a patch is. `[P, D]`
     places: Param<Tensor<2>>,
-    /// What ids speak of, from -1 to 1; not a parameter. `[N, 3, S, S]`
+    /// What ids speak of, from -1 to 1; not a parameter. `[N, S, S, 3]`
     pictures: Option<Tensor<4>>,
     #[module(skip)]
     config: VisionConfig,
@@ -101,6 +92,35 @@ struct Convolution {
     bias: Param<Tensor<1>>,
 }
 
+impl Convolution {
+    /// Half as high and wide; beyond the upper and left edges stands 0. `[N, H, W, C] -> [N, H/2, W/2, O]`
+    fn forward(&self, stream: Tensor<4>) -> Tensor<4> {
+        let [count, height, width, channels] = stream.dims();
+        let [outputs, _, _, _] = self.weight.dims();
+        let (high, wide) = (height / 2, width / 2);
+        let rows = threes(stream.reshape([count, height, width * channels]));
+        let windows = threes(rows.reshape([count * high * 3, width, channels]));
+        let windows = windows.reshape([count * high, 3, wide, 3 * channels]).swap_dims(1, 2);
+        let windows = windows.reshape([1, count * high * wide, 9 * channels]);
+        let weight = self.weight.val().permute([2, 3, 1, 0]).reshape([9 * channels, outputs]);
+        let sums = project(windows, weight, Some(self.bias.val()));
+        sums.reshape([count, high, wide, outputs])
+    }
+}
+
+/// Each second of L in a row with its neighbours before and behind. `[N, L, C] -> [N, L/2, 3, C]`
+fn threes(stream: Tensor<3>) -> Tensor<4> {
+    let [count, length, width] = stream.dims();
+    let pairs = stream.reshape([count, length / 2, 2, width]);
+    let (own, behind) = (pairs.clone().narrow(2, 0, 1), pairs.narrow(2, 1, 1));
+    let nothing = Tensor::zeros([count, 1, 1, width], (&own.device(), own.dtype()));
+    let before = match length / 2 {
+        1 => nothing,
+        half => Tensor::cat(vec![nothing, behind.clone().narrow(1, 0, half - 1)], 1),
+    };
+    Tensor::cat(vec![before, own, behind], 2)
+}
+
 /// The patches of a batch: which pictures, and where they stand.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
@@ -112,8 +132,7 @@ pub struct Seen {
 
 /// The ids under which a picture stands in a prompt, for eyes of this kind.
 pub fn patches(picture: usize, config: VisionConfig) -> Vec<u32> {
-    let first = MARK | (picture as u32) << PLACE_BITS;
-    (0..config.patches() as u32).map(|place| first | place).collect()
+    patch_ids(picture, config.image_size)
 }
 
 impl Default for VisionConfig {
@@ -125,7 +144,7 @@ impl Default for VisionConfig {
 impl VisionConfig {
     /// How many places of a prompt a picture takes.
     pub fn patches(self) -> usize {
-        (self.image_size / PATCH).pow(2)
+        patch_count(self.image_size)
     }
 
     /// Checks the sizes.
@@ -180,15 +199,18 @@ impl Pictures {
         CHANNELS * self.size * self.size
     }
 
-    /// From -1 to 1, channel by channel. `-> [N, 3, S, S]`
+    /// From -1 to 1. `-> [N, S, S, 3]`
     fn on_device(&self, device: &Device) -> Tensor<4> {
         let (count, size) = (self.len(), self.size);
-        let values = self.pixels.chunks_exact(self.of_one()).flat_map(|picture| {
-            let channel = |channel: usize| picture.iter().skip(channel).step_by(CHANNELS);
-            (0..CHANNELS).flat_map(move |index| channel(index).map(|x| f32::from(*x) / 127.5 - 1.0))
-        });
-        let data = TensorData::new(values.collect::<Vec<f32>>(), [count, CHANNELS, size, size]);
+        let values = self.pixels.iter().map(|x| f32::from(*x) / 127.5 - 1.0);
+        let data = TensorData::new(values.collect::<Vec<f32>>(), [count, size, size, CHANNELS]);
         Tensor::from_data(data, &device.clone().without_autodiff()).to_device(device)
+    }
+}
+
+impl From<&Picture> for Pictures {
+    fn from(picture: &Picture) -> Self {
+        Self { size: picture.size, pixels: picture.pixels.clone() }
     }
 }
 
@@ -196,15 +218,14 @@ impl Seen {
     /// The patches among ids that stand row by row, if there are any.
     pub(super) fn among(ids: impl Iterator<Item = u32>) -> Option<Self> {
         let mut seen = Self::default();
-        for (place, id) in ids.enumerate().filter(|(_, id)| id & MARK != 0) {
-            let (picture, patch) = ((id & !MARK) >> PLACE_BITS, id & ((1 << PLACE_BITS) - 1));
-            let picture = picture as usize;
+        for (place, id) in ids.enumerate() {
+            let Some((picture, patch)) = patch_of(id) else { continue };
             let known = seen.pictures.iter().position(|known| *known == picture);
             let which = known.unwrap_or_else(|| {
                 seen.pictures.push(picture);
                 seen.pictures.len() - 1
             });
-            seen.patches.push((place, which, patch as usize));
+            seen.patches.push((place, which, patch));
         }
         (!seen.patches.is_empty()).then_some(seen)
     }
@@ -212,7 +233,7 @@ impl Seen {
 
 /// The id that a token's embedding is looked up by: 0 where a patch stands.
 pub(super) fn token_id(id: u32) -> u32 {
-    if id & MARK == 0 { id } else { 0 }
+    if patch_of(id).is_none() { id } else { 0 }
 }
 
 impl Eyes {
@@ -256,16 +277,15 @@ impl Eyes {
         self.encode(all.clone().select(0, places))
     }
 
-    /// `[M, 3, S, S] -> [M P, D]`
+    /// `[M, S, S, 3] -> [M P, D]`
     fn encode(&self, pictures: Tensor<4>) -> Tensor<2> {
-        let options = ConvOptions::new([2, 2], [1, 1], [1, 1], 1);
         let dtype = self.output.weight.val().dtype();
-        let stream = self.convolutions.iter().fold(pictures.cast(dtype), |stream, one| {
-            let bias = Some(one.bias.val());
-            activation::gelu(conv2d(stream, one.weight.val(), bias, options.clone()))
-        });
-        let [count, channels, height, width] = stream.dims();
-        let patches = stream.reshape([count, channels, height * width]).swap_dims(1, 2);
+        let stream = self
+            .convolutions
+            .iter()
+            .fold(pictures.cast(dtype), |stream, one| activation::gelu(one.forward(stream)));
+        let [count, height, width, channels] = stream.dims();
+        let patches = stream.reshape([count, height * width, channels]);
         let bias = self.output.bias.as_ref().map(|bias| bias.val());
         let embedded = project(patches, self.output.weight.val(), bias);
         let embedded = embedded + self.places.val().unsqueeze::<3>();

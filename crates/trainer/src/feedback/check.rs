@@ -4,6 +4,7 @@
 //! finds forged ratings, broken clients and unsound GPUs. What it cannot find: whether a person sat
 //! there, or whether the tokens were drawn at random.
 
+use kudos_core::model::Transformer;
 use kudos_core::policy::Policy;
 use kudos_core::task::Prompt;
 use kudos_core::text::stream::spells;
@@ -46,30 +47,38 @@ pub(super) enum Checked {
 /// # Errors
 /// The first thing that is not as the policy has it.
 pub(super) fn check(rating: &Rating, places: &[usize], policy: &Policy) -> Result<Found, Refused> {
+    let looking = policy.model.clone();
+    let model = match &rating.prompt.picture {
+        None => looking,
+        Some(picture) => looking
+            .looking_at(&picture.into())
+            .map_err(|error| Refused::new(RefusalCause::Prompt, error.to_string()))?,
+    };
     let samples = || places.iter().map(|place| (*place, &rating.samples[*place]));
     for (place, sample) in samples() {
         let named = |refused: Refused| Refused {
             reason: format!("sample {place}: {}", refused.reason),
             ..refused
         };
-        check_tokens(&rating.prompt.token_ids, sample, policy).map_err(named)?;
+        check_tokens(&rating.prompt, sample, policy).map_err(named)?;
         check_end(sample, policy).map_err(named)?;
-        check_text(&rating.prompt.token_ids, sample, &policy.tokenizer).map_err(named)?;
+        check_text(rating.prompt.tokens(), sample, &policy.tokenizer).map_err(named)?;
     }
     let checked = check_prompt(&rating.prompt, policy)?;
     let mut differences = Vec::new();
     for (place, sample) in samples() {
-        differences.extend(check_logprobs(rating, sample, policy).map_err(|reason| {
+        differences.extend(check_logprobs(rating, sample, &model).map_err(|reason| {
             Refused::new(RefusalCause::Logprobs, format!("sample {place}, {reason}"))
         })?);
     }
     Ok(Found { checked, differences })
 }
 
-fn check_tokens(prompt: &[u32], sample: &Sample, policy: &Policy) -> Result<(), Refused> {
+fn check_tokens(prompt: &RatedPrompt, sample: &Sample, policy: &Policy) -> Result<(), Refused> {
     let (vocabulary, context) = (policy.config().vocab_size, policy.config().context_length);
-    let foreign = prompt.iter().chain(&sample.token_ids).find(|id| **id as usize >= vocabulary);
-    let length = prompt.len() + sample.token_ids.len();
+    let foreign =
+        prompt.tokens().iter().chain(&sample.token_ids).find(|id| **id as usize >= vocabulary);
+    let length = prompt.token_ids.len() + sample.token_ids.len();
     let reason = match foreign {
         Some(id) => format!("token {id} is none of the {vocabulary} of the policy"),
         None if length > context => {
@@ -103,11 +112,11 @@ fn check_prompt(prompt: &RatedPrompt, policy: &Policy) -> Result<Checked, Refuse
     }
     let wrong = |reason: String| Refused::new(RefusalCause::Prompt, reason);
     let spelled = match prompt.messages.as_slice() {
-        [] => prompt.token_ids.as_slice(),
+        [] => prompt.tokens(),
         messages => {
             let ids = policy.encode_prompt(&Prompt::Messages(messages.to_vec()));
             let ids = ids.map_err(|error| wrong(format!("prompt.messages: {error}")))?;
-            prompt.token_ids.strip_prefix(ids.as_slice()).ok_or_else(|| {
+            prompt.tokens().strip_prefix(ids.as_slice()).ok_or_else(|| {
                 wrong("prompt.token_ids are not those of the template and the messages".to_owned())
             })?
         }
@@ -144,9 +153,13 @@ fn tolerance_nats(backend: &str, temperature: f64) -> f64 {
 }
 
 /// The differences of the log-probabilities under the full softmax.
-fn check_logprobs(rating: &Rating, sample: &Sample, policy: &Policy) -> Result<Vec<f64>, String> {
+fn check_logprobs(
+    rating: &Rating,
+    sample: &Sample,
+    model: &Transformer,
+) -> Result<Vec<f64>, String> {
     let tolerance = tolerance_nats(&rating.backend, sample.sampling.temperature);
-    let again = |cut: Cut| recompute(&policy.model, &rating.prompt.token_ids, sample, cut);
+    let again = |cut: Cut| recompute(model, &rating.prompt.token_ids, sample, cut);
     let near = |left: f32, right: f32| (f64::from(left) - f64::from(right)).abs() <= tolerance;
     let wrong = |name: &str, place: usize, (said, given): (f32, f32)| {
         format!(

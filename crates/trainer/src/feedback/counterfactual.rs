@@ -20,7 +20,7 @@ use crate::policy::Policy;
 use crate::rated::said::{self, Drawn, LeftOut, asked, drawn};
 use crate::reward_model::RewardModel;
 use crate::usage::usage;
-use crate::{bootstrap, open_device, output};
+use crate::{bootstrap, open_device, output, pictures};
 
 /// Completions of the new policy for each prompt, which the reward model judges.
 const DRAWN: usize = 4;
@@ -36,8 +36,10 @@ const MOST_MISSING: f64 = 0.1;
 pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     let selected = open_device::open(&args.device)?;
     let files = policy_files(Some(&args.policy))?;
-    let policy = files.load(&selected.device).map_err(|error| usage(error.to_string()))?;
-    let heard = said::read(&args.files, None)?;
+    let mut policy = files.load(&selected.device).map_err(|error| usage(error.to_string()))?;
+    let mut heard = said::read(&args.files, None)?;
+    let seen = pictures::of_ratings(&mut heard)?;
+    policy.model = pictures::of_ratings_shown(policy.model, &seen)?;
     let mut out = LeftOut::default();
     let cases = drawn(&heard, &policy, &mut out);
     if let Some(text) = out.text() {

@@ -19,7 +19,7 @@ use crate::rated::said::{self, Heard, LeftOut};
 use crate::session::frozen;
 use crate::supervised::number;
 use crate::usage::usage;
-use crate::{open_device, output};
+use crate::{open_device, output, pictures};
 
 /// Sequences in one forward and backward pass.
 const MICRO_BATCH: usize = 16;
@@ -38,7 +38,8 @@ const VERSION: u32 = 1;
 /// # Errors
 /// Usage errors; a failing device.
 pub(super) fn run(args: &InfluenceArgs) -> Result<()> {
-    let heard = said::read(&args.files, None)?;
+    let mut heard = said::read(&args.files, None)?;
+    let seen = pictures::of_ratings(&mut heard)?;
     let (own, others): (Vec<Heard>, Vec<Heard>) =
         heard.iter().cloned().partition(|heard| heard.rating.rater == args.rater);
     if own.is_empty() || others.is_empty() {
@@ -52,7 +53,8 @@ pub(super) fn run(args: &InfluenceArgs) -> Result<()> {
     let selected = open_device::open(&args.device)?;
     let device = training_device(&selected.device, Activations::Keep);
     let files = policy_files(args.model.as_deref())?;
-    let policy = files.load(&device).map_err(|error| usage(error.to_string()))?;
+    let mut policy = files.load(&device).map_err(|error| usage(error.to_string()))?;
+    policy.model = pictures::of_ratings_shown(policy.model, &seen)?;
     let mut out = LeftOut::default();
     let (with, all) = gradient(&heard, &policy, &mut out)?;
     let (without, rest) = gradient(&others, &policy, &mut LeftOut::default())?;

@@ -117,7 +117,8 @@ fn seen(sequence: &[u32], (rows, vocabulary): (usize, usize)) -> TensorData {
     let mut row = vec![false; vocabulary];
     let mut all: Vec<bool> = Vec::with_capacity(rows * vocabulary);
     for (place, id) in sequence.iter().enumerate() {
-        row[*id as usize] = true;
+        // A patch of a picture is no token.
+        row.get_mut(*id as usize).into_iter().for_each(|seen| *seen = true);
         if place + rows >= sequence.len() {
             all.extend(&row);
         }

@@ -133,7 +133,7 @@ pub(crate) fn of_ratings(heard: &[Heard], policy: &Policy, out: &mut LeftOut) ->
         let labels = rating.labels();
         if labels.is_empty() {
             out.add("without good or bad");
-        } else if !same_tokens(rating, &policy.tokenizer) {
+        } else if !same_tokens(rating, policy) {
             out.add("of another tokenizer");
         } else {
             labeled.extend(labels.into_iter().map(|(place, good)| Labeled {

@@ -26,12 +26,12 @@ use crate::policy::Policy;
 use crate::recipe::{Recipe, Stage};
 use crate::session::{Session, StepNumbers, frozen, seed_device, working};
 use crate::usage::usage;
-use crate::{data, tuned};
+use crate::{data, pictures, tuned};
 use labels::Labels;
 use method::{At, Method, Models, moved};
 use off_policy::OffPolicy;
 use pairs::Pairs;
-use said::LeftOut;
+use said::{Heard, LeftOut};
 
 /// A run in progress.
 struct Rated<'a> {
@@ -58,9 +58,14 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     let recipe = &plan.recipe;
     let device = training_device(&selected.device, recipe.optimizer.activations);
     let files = policy_files(recipe.model.as_deref())?;
-    let (before, policy) = tuned::start(&files, recipe, &device)?;
+    let (mut before, mut policy) = tuned::start(&files, recipe, &device)?;
+    let feedback = &recipe.feedback;
+    let mut heard = said::read(&feedback.ratings, feedback.raters.as_deref())?;
+    let seen = pictures::of_ratings(&mut heard)?;
+    before.model = pictures::of_ratings_shown(before.model, &seen)?;
+    policy.model = pictures::of_ratings_shown(policy.model, &seen)?;
     let mut out = LeftOut::default();
-    let method = method(recipe, &before, &mut out)?;
+    let method = method((recipe, &heard), &before, &mut out)?;
     if method.count() == 0 {
         let reasons = out.text().map_or(String::new(), |text| format!(" ({text})"));
         let verb = recipe.stage.name();
@@ -96,9 +101,12 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     outcome::write(session, (recipe, &selected.name), rated.method.as_ref(), (&before, &after))
 }
 
-fn method(recipe: &Recipe, policy: &Policy, out: &mut LeftOut) -> Result<Box<dyn Method>> {
+fn method(
+    (recipe, heard): (&Recipe, &[Heard]),
+    policy: &Policy,
+    out: &mut LeftOut,
+) -> Result<Box<dyn Method>> {
     let feedback = &recipe.feedback;
-    let heard = said::read(&feedback.ratings, feedback.raters.as_deref())?;
     let items = match &recipe.data.dataset {
         None => Vec::new(),
         Some(path) => {
@@ -108,12 +116,12 @@ fn method(recipe: &Recipe, policy: &Policy, out: &mut LeftOut) -> Result<Box<dyn
     };
     Ok(match recipe.stage {
         Stage::Dpo => {
-            let mut examples = pairs::of_ratings(&heard, policy, out);
+            let mut examples = pairs::of_ratings(heard, policy, out);
             examples.extend(pairs::of_rows(&items, policy, out)?);
             Box::new(Pairs::new(examples, feedback.preference))
         }
         Stage::Kto => {
-            let mut examples = labels::of_ratings(&heard, policy, out);
+            let mut examples = labels::of_ratings(heard, policy, out);
             examples.extend(labels::of_rows(&items, policy, out)?);
             Box::new(Labels::new(examples, feedback.kto))
         }
@@ -124,7 +132,7 @@ fn method(recipe: &Recipe, policy: &Policy, out: &mut LeftOut) -> Result<Box<dyn
         | Stage::Reinforce
         | Stage::Distill
         | Stage::SelfPlay => {
-            let examples = off_policy::of_ratings(&heard, policy, out);
+            let examples = off_policy::of_ratings(heard, policy, out);
             Box::new(OffPolicy::new(examples, feedback.importance, recipe.objective.clone()))
         }
     })

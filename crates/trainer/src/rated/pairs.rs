@@ -165,7 +165,7 @@ pub(crate) fn of_ratings(heard: &[Heard], policy: &Policy, out: &mut LeftOut) ->
             out.add("without a preference");
             continue;
         };
-        if !same_tokens(rating, &policy.tokenizer) {
+        if !same_tokens(rating, policy) {
             out.add("of another tokenizer");
             continue;
         }

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use kudos_core::task::Prompt;
-use kudos_core::text::tokenizer::Tokenizer;
 use kudos_schema::{RaterWeights, Rating};
 
 use crate::feedback::lines;
@@ -143,7 +142,7 @@ pub(crate) fn drawn<'a>(heard: &'a [Heard], policy: &Policy, out: &mut LeftOut) 
         let rewards = rating.rewards();
         if rewards.is_empty() {
             out.add("without a reward");
-        } else if !same_tokens(rating, &policy.tokenizer) {
+        } else if !same_tokens(rating, policy) {
             out.add("of another tokenizer");
         } else {
             for (place, reward) in rewards {
@@ -179,10 +178,13 @@ pub(crate) fn asked(rating: &Rating) -> (Prompt, String) {
     }
 }
 
-/// Whether the tokens of a rating mean to `tokenizer` what they meant to the rated policy.
-pub(crate) fn same_tokens(rating: &Rating, tokenizer: &Tokenizer) -> bool {
+/// Whether the tokens of a rating, and its picture, mean to `policy` what they meant to the rated one.
+pub(crate) fn same_tokens(rating: &Rating, policy: &Policy) -> bool {
+    let tokenizer = &policy.tokenizer;
+    let size = policy.config().vision.map(|vision| vision.image_size);
+    let seen = rating.prompt.picture.as_ref().is_none_or(|picture| Some(picture.size) == size);
     let known = |ids: &[u32]| ids.iter().all(|id| (*id as usize) < tokenizer.vocab_size());
-    known(&rating.prompt.token_ids)
+    seen && known(rating.prompt.tokens())
         && rating.samples.iter().all(|sample| {
             known(&sample.token_ids)
                 && tokenizer.decode(&sample.token_ids).trim_end_matches(char::REPLACEMENT_CHARACTER)

@@ -32,7 +32,7 @@ use crate::session::{Session, StepNumbers, seed_device};
 use crate::store::write_file;
 use crate::supervised::{number, schedule};
 use crate::usage::usage;
-use crate::{data, output};
+use crate::{data, output, pictures};
 use member::{Learner, Member};
 use model::Scale;
 use outcome::{Foretold, grades, report};
@@ -101,7 +101,10 @@ fn members(
 
 fn judgements(recipe: &Recipe, reading: &Reading, out: &mut LeftOut) -> Result<Vec<Judgement>> {
     let feedback = &recipe.feedback;
-    let heard = said::read(&feedback.ratings, feedback.raters.as_deref())?;
+    let mut heard = said::read(&feedback.ratings, feedback.raters.as_deref())?;
+    if !pictures::of_ratings(&mut heard)?.is_empty() {
+        output::note("a reward model reads texts alone: the pictures of ratings are not looked at");
+    }
     let mut all = verdicts::of_ratings(reading, &heard, out)?;
     if let Some(path) = &recipe.data.dataset {
         let data = data::dataset(path)?;

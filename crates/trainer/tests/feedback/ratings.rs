@@ -46,12 +46,12 @@ fn drawn(prompt: &[u32], sampling: &Sampling, seed: u64) -> Sample {
 pub(crate) fn asked(content: &str) -> RatedPrompt {
     let messages = vec![Message::new("system", "triples"), Message::new("user", content)];
     let ids = SHIPPED.policy.encode_prompt(&Prompt::Messages(messages.clone())).unwrap();
-    RatedPrompt { messages, text: String::new(), token_ids: ids }
+    RatedPrompt { messages, text: String::new(), picture: None, token_ids: ids }
 }
 
 fn continued(text: &str) -> RatedPrompt {
     let token_ids = SHIPPED.policy.tokenizer.encode(text);
-    RatedPrompt { messages: Vec::new(), text: text.to_owned(), token_ids }
+    RatedPrompt { messages: Vec::new(), text: text.to_owned(), picture: None, token_ids }
 }
 
 pub(crate) fn id(number: usize) -> String {

@@ -30,6 +30,7 @@ pub(crate) fn query(policies: &[&str]) -> Query {
         prompt: RatedPrompt {
             messages: vec![Message::new("system", "summary"), Message::new("user", "Call 5551234")],
             text: String::new(),
+            picture: None,
             token_ids: Vec::new(),
         },
         arms: (5..).zip(policies).map(arm).collect(),

@@ -9,7 +9,6 @@ use crate::model::{FeedForwardKind, NormKind, Positions, RotaryPairing, Transfor
 const MOST: u64 = 1 << 24;
 
 /// Where the sizes of eyes stand, as in Hugging Face's models of pictures and texts.
-#[cfg(feature = "train")]
 const VISION: &str = "vision_config";
 
 /// Token ids that `config.json` names.
@@ -45,7 +44,6 @@ pub fn config_to_json(
     json["eos_token_id"] = json!(special.end);
     json["pad_token_id"] = json!(special.pad);
     json["dtype"] = json!(stored_as.torch_name());
-    #[cfg(feature = "train")]
     if let Some(vision) = config.vision {
         json[VISION] = json!(vision);
     }
@@ -103,14 +101,12 @@ fn llama_json(config: &TransformerConfig, theta: f64) -> Value {
 pub fn config_from_json(text: &str) -> Result<TransformerConfig, CheckpointError> {
     let json: Value = serde_json::from_str(text)?;
     let family = json["model_type"].as_str().ok_or(CheckpointError::Field("model_type"))?;
-    #[cfg_attr(not(feature = "train"), expect(unused_mut, reason = "only training has eyes"))]
     let mut config = match family {
         "gpt2" => gpt2_config(&json)?,
         "llama" => llama_config(&json)?,
         "qwen2" => qwen2_config(&json)?,
         other => return Err(CheckpointError::Family(other.to_owned())),
     };
-    #[cfg(feature = "train")]
     if let Some(vision) = json.get(VISION) {
         config.vision = Some(serde_json::from_value(vision.clone())?);
     }
@@ -217,7 +213,6 @@ mod tests {
             TransformerConfig::gpt2(61, 32, 2, 64),
             TransformerConfig::llama(61, 32, 2, 64),
             TransformerConfig { tied_head: false, ..grouped },
-            #[cfg(feature = "train")]
             TransformerConfig {
                 vision: Some(crate::model::VisionConfig { image_size: 32, width: 16 }),
                 ..TransformerConfig::llama(61, 32, 2, 64)

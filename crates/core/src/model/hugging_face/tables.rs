@@ -47,12 +47,10 @@ pub(super) fn implied(name: &str) -> bool {
 
 /// The table of the family that `config` belongs to.
 pub(super) fn entries(config: &TransformerConfig) -> Vec<Entry> {
-    #[cfg_attr(not(feature = "train"), expect(unused_mut, reason = "only training has eyes"))]
     let mut entries = match config.positions {
         Positions::Learned => gpt2_entries(config),
         Positions::Rotary { .. } => llama_entries(config),
     };
-    #[cfg(feature = "train")]
     if config.vision.is_some() {
         entries.extend(eye_entries());
     }
@@ -60,7 +58,6 @@ pub(super) fn entries(config: &TransformerConfig) -> Vec<Entry> {
 }
 
 /// Eyes, whichever family they are of: PyTorch's layout under names of our own.
-#[cfg(feature = "train")]
 fn eye_entries() -> Vec<Entry> {
     let mut table = Table::default();
     for layer in 0..3 {

@@ -1,0 +1,92 @@
+//! Pictures: where the visitor draws, and what the policy looked at.
+
+use kudos_schema::{CHANNELS, Picture, hexadecimal};
+
+use super::control::{button, labelled, pressed};
+use crate::event::{Event, Pen};
+use crate::node::{Handler, Node};
+use crate::state::State;
+use crate::state::drawing::COLORS;
+use crate::words::PictureWords;
+
+/// What a pointer does to a line.
+const STROKE: [(&str, Pen); 5] = [
+    ("pointerdown", Pen::Down),
+    ("pointermove", Pen::Moves),
+    ("pointerup", Pen::Up),
+    ("pointercancel", Pen::Up),
+    ("pointerleave", Pen::Up),
+];
+
+/// On the desk, where the policy has eyes.
+pub(super) fn on_desk(state: &State) -> Option<Node> {
+    let size = state.image_size()?;
+    let words = &state.words().picture;
+    let drawing = &state.desk.drawing;
+    let canvas = canvas(&drawing.picture, words.heading).with("id", "picture");
+    let canvas = canvas.with("aria-describedby", "picture-hint");
+    let canvas = STROKE.into_iter().fold(canvas, |it, (name, pen)| it.on(name, Handler::Pen(pen)));
+    let file = Node::new("input")
+        .with("id", "picture-file")
+        .with("type", "file")
+        .with("accept", "image/*")
+        .on("change", Handler::Picture(size));
+    let tools = Node::new("div")
+        .with("class", "tools")
+        .child(Node::new("p").with("id", "picture-hint").with("class", "hint").text(words.hint))
+        .child(colors(words, drawing.color))
+        .child(button("picture-clear", words.clear, Event::PictureCleared))
+        .child(labelled("picture-file", words.file, file));
+    let field = Node::new("div")
+        .with("class", "drawing")
+        .with("role", "group")
+        .with("aria-label", words.heading)
+        .on("dragover", Handler::Picture(size))
+        .on("drop", Handler::Picture(size))
+        .child(canvas)
+        .child(tools);
+    Some(field)
+}
+
+/// What the policy looked at.
+pub(super) fn looked_at(state: &State, picture: &Picture) -> Node {
+    canvas(picture, state.words().picture.drawn)
+}
+
+/// The browser paints what `data-pixels` says.
+fn canvas(picture: &Picture, label: &str) -> Node {
+    let side = picture.size.to_string();
+    Node::new("canvas")
+        .with("role", "img")
+        .with("aria-label", label)
+        .with("width", side.clone())
+        .with("height", side)
+        .with("data-pixels", hexadecimal(&picture.pixels))
+}
+
+fn colors(words: &PictureWords, chosen: usize) -> Node {
+    let names = [
+        words.black,
+        words.white,
+        words.red,
+        words.orange,
+        words.yellow,
+        words.green,
+        words.blue,
+        words.brown,
+    ];
+    let one = |(place, (name, color)): (usize, (&str, [u8; CHANNELS]))| {
+        let [red, green, blue] = color;
+        let swatch = button(format!("color-{place}"), "", Event::ColorChosen(place))
+            .with("class", "swatch")
+            .with("aria-label", name)
+            .with("title", name)
+            .with("style", format!("background: rgb({red} {green} {blue})"));
+        pressed(swatch, (place == chosen).then_some(()))
+    };
+    Node::new("div")
+        .with("class", "row")
+        .with("role", "group")
+        .with("aria-label", words.color)
+        .children(names.into_iter().zip(COLORS).enumerate().map(one))
+}
