@@ -25,6 +25,7 @@ pub(super) fn on_desk(state: &State) -> Option<Node> {
     let drawing = &state.desk.drawing;
     let canvas = canvas(&drawing.picture, words.heading).with("id", "picture");
     let canvas = canvas.with("aria-describedby", "picture-hint");
+    let canvas = canvas.on("dragover", Handler::Picture(size)).on("drop", Handler::Picture(size));
     let canvas = STROKE.into_iter().fold(canvas, |it, (name, pen)| it.on(name, Handler::Pen(pen)));
     let file = Node::new("input")
         .with("id", "picture-file")
@@ -41,8 +42,6 @@ pub(super) fn on_desk(state: &State) -> Option<Node> {
         .with("class", "drawing")
         .with("role", "group")
         .with("aria-label", words.heading)
-        .on("dragover", Handler::Picture(size))
-        .on("drop", Handler::Picture(size))
         .child(canvas)
         .child(tools);
     Some(field)
@@ -53,15 +52,16 @@ pub(super) fn looked_at(state: &State, picture: &Picture) -> Node {
     canvas(picture, state.words().picture.drawn)
 }
 
-/// The browser paints what `data-pixels` says.
 fn canvas(picture: &Picture, label: &str) -> Node {
-    let side = picture.size.to_string();
+    pixels(picture.size, &picture.pixels).with("role", "img").with("aria-label", label)
+}
+
+/// The browser paints what `data-pixels` says.
+fn pixels(size: usize, pixels: &[u8]) -> Node {
     Node::new("canvas")
-        .with("role", "img")
-        .with("aria-label", label)
-        .with("width", side.clone())
-        .with("height", side)
-        .with("data-pixels", hexadecimal(&picture.pixels))
+        .with("width", size.to_string())
+        .with("height", size.to_string())
+        .with("data-pixels", hexadecimal(pixels))
 }
 
 fn colors(words: &PictureWords, chosen: usize) -> Node {
@@ -76,12 +76,12 @@ fn colors(words: &PictureWords, chosen: usize) -> Node {
         words.brown,
     ];
     let one = |(place, (name, color)): (usize, (&str, [u8; CHANNELS]))| {
-        let [red, green, blue] = color;
+        let color = pixels(1, &color).with("aria-hidden", "true");
         let swatch = button(format!("color-{place}"), "", Event::ColorChosen(place))
             .with("class", "swatch")
             .with("aria-label", name)
             .with("title", name)
-            .with("style", format!("background: rgb({red} {green} {blue})"));
+            .child(color);
         pressed(swatch, (place == chosen).then_some(()))
     };
     Node::new("div")

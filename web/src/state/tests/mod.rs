@@ -2,6 +2,7 @@
 
 mod adapters;
 pub(crate) mod asked;
+pub(crate) mod drawing;
 mod engines;
 mod guests;
 mod judging;

@@ -8,7 +8,7 @@ use crate::event::{
 };
 use crate::state::State;
 use crate::state::inspection::Answer;
-use crate::state::tests::{COLLECTOR, Visit, adapter, asked, catalog};
+use crate::state::tests::{COLLECTOR, Visit, adapter, asked, catalog, drawing};
 
 /// The page in every state that looks different, by name.
 pub(super) fn states() -> Vec<(&'static str, State)> {
@@ -38,6 +38,23 @@ pub(super) fn states() -> Vec<(&'static str, State)> {
     }
     states.extend(rated());
     states.extend(asked());
+    states.extend(seeing());
+    states
+}
+
+/// A policy with eyes.
+fn seeing() -> Vec<(&'static str, State)> {
+    let mut visit = drawing::visit();
+    let mut states = vec![("a blank picture", visit.state.clone())];
+    visit.send(Event::WritePressed);
+    states.push(("nothing to look at", visit.state.clone()));
+    visit.send(Event::PictureCame(None));
+    states.push(("no picture file", visit.state.clone()));
+    drawing::draws(&mut visit);
+    visit.pair();
+    states.push(("a picture was looked at", visit.state.clone()));
+    visit.send(Event::PairJudged(PairChoice::Tie));
+    states.push(("a look was judged", visit.state));
     states
 }
 
