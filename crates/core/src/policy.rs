@@ -10,6 +10,7 @@ use crate::model::hugging_face::{
 };
 #[cfg(feature = "train")]
 use crate::model::hugging_face::{Stored, as_safetensors};
+#[cfg(feature = "train")]
 use crate::model::vision::patches;
 use crate::model::{Transformer, TransformerConfig};
 use crate::rollout::StopTokens;
@@ -202,6 +203,7 @@ impl Policy {
     /// If the chat template does not take the messages.
     pub fn encode_asked(&self, item: &Item) -> Result<Vec<u32>, ChatError> {
         let prompt = self.encode_prompt(&item.prompt)?;
+        #[cfg(feature = "train")]
         if let (Some(picture), Some(vision)) = (item.picture(), self.config().vision) {
             return Ok([patches(picture, vision), prompt].concat());
         }

@@ -41,6 +41,9 @@ pub struct QLearnArgs {
     /// Folder for everything the run leaves
     #[arg(long, value_name = "DIR")]
     pub output_dir: PathBuf,
+    /// A policy to begin with in place of a new one, such as the model that imitation left: a folder or a bundle
+    #[arg(long, value_name = "PATH")]
+    pub model: Option<PathBuf>,
     /// bc, mc, dqn, double-dqn, cql or ilql
     #[arg(long)]
     pub algorithm: Option<String>,

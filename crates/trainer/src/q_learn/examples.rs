@@ -22,17 +22,24 @@ const READ: usize = 500;
 #[derive(Debug)]
 pub(super) struct Examples {
     pub(super) tokenizer: Tokenizer,
+    /// Tokens that the policy reads at most.
+    pub(super) longest: usize,
     /// Each token chosen with weight 1.
     pub(super) trajectories: Vec<Trajectory>,
     /// What the games came to, before the best were taken.
     pub(super) outcome: Outcome,
 }
 
-/// Games of a program or of a file, the best of them, as trajectories with scaled rewards.
+/// Games of a program or of a file, the best of them, as trajectories with scaled rewards. A policy that is there already
+/// reads with its own tokenizer, and so many tokens at most.
 ///
 /// # Errors
 /// Usage errors: a file that cannot be read, a program that does not play, nothing left to learn from.
-pub(super) fn gather(recipe: &QRecipe, words: &Arc<Words>) -> Result<Examples> {
+pub(super) fn gather(
+    recipe: &QRecipe,
+    words: &Arc<Words>,
+    read_by: Option<(Tokenizer, usize)>,
+) -> Result<Examples> {
     let episodes = match &recipe.data.dataset {
         Some(path) => read(path, recipe.game)?,
         None => {
@@ -44,25 +51,33 @@ pub(super) fn gather(recipe: &QRecipe, words: &Arc<Words>) -> Result<Examples> {
     };
     let mut tally = Tally::default();
     episodes.iter().for_each(|episode| tally.add(episode));
-    let tokenizer = tokenizer(&episodes, recipe.architecture.vocab_size)?;
-    let trajectories = best_of(episodes, recipe.data.best_share, (recipe, &tokenizer));
+    let (tokenizer, longest) = match read_by {
+        Some(read_by) => read_by,
+        None => {
+            let tokenizer = tokenizer(&episodes, recipe.architecture.vocab_size)?;
+            (tokenizer, recipe.architecture.context_length)
+        }
+    };
+    let share = recipe.data.best_share;
+    let trajectories = best_of(episodes, share, (recipe, &tokenizer, longest));
     if trajectories.is_empty() {
-        return Err(usage("no game fits architecture.context_length: give a larger one"));
+        return Err(usage(format!(
+            "no game fits a context of {longest} tokens: give a larger one"
+        )));
     }
-    Ok(Examples { tokenizer, trajectories, outcome: tally.outcome() })
+    Ok(Examples { tokenizer, longest, trajectories, outcome: tally.outcome() })
 }
 
 /// The best share of some games as trajectories with scaled rewards, of those that fit the context.
 pub(super) fn best_of(
     mut episodes: Vec<Episode>,
     share: f64,
-    (recipe, tokenizer): (&QRecipe, &Tokenizer),
+    (recipe, tokenizer, longest): (&QRecipe, &Tokenizer, usize),
 ) -> Vec<Trajectory> {
     best(&mut episodes, share);
     for turn in episodes.iter_mut().flat_map(|episode| &mut episode.turns) {
         turn.reward *= recipe.data.reward_scale;
     }
-    let longest = recipe.architecture.context_length;
     let all = episodes
         .iter()
         .flat_map(|one| trajectories(&Transcript::of(one, tokenizer), recipe.value.gamma));
@@ -162,9 +177,9 @@ mod tests {
             ..QRecipe::default()
         };
         let words = Arc::new(Words::parse("slate\n").unwrap());
-        let each = gather(&recipe, &words).unwrap().trajectories;
+        let each = gather(&recipe, &words, None).unwrap().trajectories;
         let alike = super::super::recipe::GameData { alike: Alike::Once, ..recipe.data.clone() };
-        let once = gather(&QRecipe { data: alike, ..recipe }, &words).unwrap().trajectories;
+        let once = gather(&QRecipe { data: alike, ..recipe }, &words, None).unwrap().trajectories;
         // 25 places with four moves each, of which one reaches the goal.
         assert_eq!(once.len(), 100);
         assert_eq!(once.iter().filter(|one| one.after.is_empty()).count(), 1);
@@ -186,7 +201,7 @@ mod tests {
             },
             ..QRecipe::default()
         };
-        let examples = gather(&recipe, &words).unwrap();
+        let examples = gather(&recipe, &words, None).unwrap();
         assert_eq!(examples.tokenizer.encode("s l a t e\n").len(), 6);
         let chosen: usize = examples.trajectories.iter().map(Trajectory::count).sum();
         assert_eq!(chosen % 6, 0);

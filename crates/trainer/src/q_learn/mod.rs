@@ -29,6 +29,7 @@ use serde::Serialize;
 
 use crate::args::QLearnArgs;
 use crate::batches::{Purpose, coins, items_of_step};
+use crate::evaluate::policy_files;
 use crate::games::Outcome;
 use crate::interrupt::Interrupt;
 use crate::journal::{Journal, METRICS, Mark, read_metrics, series};
@@ -133,10 +134,22 @@ pub fn run(args: &QLearnArgs) -> Result<()> {
 
 impl<'a> Run<'a> {
     fn new(recipe: &'a QRecipe, words: Arc<Words>, device: &Device) -> Result<Self> {
-        let examples = examples::gather(recipe, &words)?;
-        let sizes = recipe.architecture.transformer(examples.tokenizer.vocab_size());
         let mut coins = coins(recipe.seed, Purpose::Weights, 0);
-        let policy = initialize_by_width(Transformer::zeroed(&sizes, device), &mut coins);
+        let (policy, examples) = match &recipe.model {
+            None => {
+                let examples = examples::gather(recipe, &words, None)?;
+                let sizes = recipe.architecture.transformer(examples.tokenizer.vocab_size());
+                let policy = Transformer::zeroed(&sizes, device);
+                (initialize_by_width(policy, &mut coins), examples)
+            }
+            Some(path) => {
+                let files = policy_files(Some(path))?;
+                let policy = files.load(device).map_err(|error| usage(error.to_string()))?;
+                let longest = policy.config().context_length;
+                let read_by = Some((policy.tokenizer, longest));
+                (policy.model, examples::gather(recipe, &words, read_by)?)
+            }
+        };
         let model = Valued::new(policy, level(&examples.trajectories), &mut coins);
         let (copy, optimizer) = (model.valid(), AdamW::new(recipe.optimizer.adamw));
         Ok(Self { recipe, words, examples, model, copy, optimizer })
@@ -176,7 +189,7 @@ impl<'a> Run<'a> {
         let player = Player { temperature: own.temperature, ..self.player(&model) };
         let games = player.games(own.games, self.recipe.seed ^ LEARNS_BY ^ step as u64)?;
         let mean = games.iter().map(Episode::total).sum::<f64>() / games.len() as f64;
-        let read_by = (self.recipe, &self.examples.tokenizer);
+        let read_by = (self.recipe, &self.examples.tokenizer, self.examples.longest);
         let trajectories = examples::best_of(games, own.best_share, read_by);
         // Where none of them fits, what was learned from before is better than nothing.
         if !trajectories.is_empty() {

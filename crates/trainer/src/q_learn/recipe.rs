@@ -34,6 +34,8 @@ pub struct QRecipe {
     pub data: GameData,
     /// The policy's own games, in place of those.
     pub own: OwnGames,
+    /// The policy that begins, in place of a new one; its sizes are its own.
+    pub model: Option<PathBuf>,
     /// The sizes of the new policy; a vocabulary of bytes and of whole words, as far as it reaches.
     pub architecture: Architecture,
     /// How weights move.
@@ -117,6 +119,7 @@ impl Default for QRecipe {
             micro_batch_size: 64,
             data: GameData::default(),
             own: OwnGames::default(),
+            model: None,
             architecture: Architecture {
                 vocab_size: 320,
                 context_length: 64,
@@ -184,6 +187,9 @@ pub(super) fn resolve(args: &QLearnArgs) -> Result<QRecipe> {
     }
     if args.words.is_some() {
         recipe.words.clone_from(&args.words);
+    }
+    if args.model.is_some() {
+        recipe.model.clone_from(&args.model);
     }
     recipe.seed = args.seed.unwrap_or(recipe.seed);
     recipe.steps = args.steps.unwrap_or(recipe.steps);
