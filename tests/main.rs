@@ -25,6 +25,7 @@ mod golden_tuning;
 mod golden_value;
 mod golden_vision;
 mod learning;
+mod page_looks;
 mod page_writes;
 mod shipped_policy;
 mod stored_weights;

@@ -1,6 +1,8 @@
 //! Ratings as a page exports them: honest ones are collected and counted, spoiled ones refused by name.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+#[path = "feedback/pictures.rs"]
+mod pictures;
 #[path = "feedback/ratings.rs"]
 mod ratings;
 
@@ -38,8 +40,12 @@ impl Folder {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
+        self.trainer(&[&["feedback"], arguments].concat())
+    }
+
+    fn trainer(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
-        command.arg("feedback").args(arguments).current_dir(self.0.path());
+        command.args(arguments).current_dir(self.0.path());
         command.stdin(Stdio::null()).output().unwrap()
     }
 

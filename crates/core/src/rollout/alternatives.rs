@@ -4,7 +4,7 @@ use burn::tensor::{Bool, Tensor, TensorData};
 use kudos_schema::Sampling;
 
 use super::generate::{GenerateError, check_prompts, last_logits};
-use super::sampling::{distribution, log_probs, penalize};
+use super::sampling::{distribution, log_probs, occurring, penalize};
 use crate::model::{Cache, PaddingSide, Tokens, Transformer};
 
 /// Log-probabilities of the next token in nats. Tokens that the sampling cuts off stand at -1e9 or
@@ -32,8 +32,7 @@ pub fn next_token(
     let mut cache = Cache::new(model, 1, token_ids.len());
     let logits = last_logits(model, model.hidden_cached(&tokens, &mut cache));
     let full = log_probs(logits.clone(), sampling);
-    let mut present = vec![false; config.vocab_size];
-    token_ids.iter().for_each(|id| present[*id as usize] = true);
+    let present = occurring(token_ids, config.vocab_size);
     let present = TensorData::new(present, [1, config.vocab_size]);
     let present = Tensor::<2, Bool>::from_data(present, &model.device());
     let base = log_probs(penalize(logits, &present, sampling), sampling);

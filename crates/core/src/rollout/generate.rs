@@ -12,7 +12,7 @@ use kudos_schema::{EndReason, Sampling};
 use thiserror::Error;
 
 use super::coins::Coins;
-use super::sampling::{distribution, draw, log_probs, penalize};
+use super::sampling::{distribution, draw, log_probs, occurring, penalize};
 use crate::model::{Cache, PaddingSide, Tokens, Transformer};
 
 /// Tokens decoded between two reads where nobody watches.
@@ -221,13 +221,7 @@ impl<'a> Decoder<'a> {
             coins: Tensor::from_data(TensorData::new(coins, [batch, limit]), &device),
             ended: vec![false; batch],
             seen: penalized.then(|| {
-                let seen = prompts.iter().flat_map(|prompt| {
-                    let mut row = vec![false; vocabulary];
-                    // A patch of a picture is nothing that could be repeated.
-                    let ids = prompt.iter().filter(|id| (**id as usize) < vocabulary);
-                    ids.for_each(|id| row[*id as usize] = true);
-                    row
-                });
+                let seen = prompts.iter().flat_map(|prompt| occurring(prompt, vocabulary));
                 let seen = TensorData::new(seen.collect::<Vec<bool>>(), [batch, vocabulary]);
                 Tensor::from_data(seen, &device)
             }),

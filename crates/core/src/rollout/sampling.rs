@@ -31,6 +31,14 @@ pub struct Drawn {
     pub logprob_full: Tensor<2>,
 }
 
+/// Which tokens of a vocabulary occur among ids, for [`penalize`]; a patch of a picture is nothing that could be repeated.
+pub(super) fn occurring(ids: &[u32], vocabulary: usize) -> Vec<bool> {
+    let mut row = vec![false; vocabulary];
+    let tokens = ids.iter().filter(|id| (**id as usize) < vocabulary);
+    tokens.for_each(|id| row[*id as usize] = true);
+    row
+}
+
 /// Lowers the logits of tokens that were already seen. `[B, V], [B, V] -> [B, V]`
 pub fn penalize(logits: Tensor<2>, seen: &Tensor<2, Bool>, sampling: &Sampling) -> Tensor<2> {
     let penalty = sampling.repetition_penalty as f32;

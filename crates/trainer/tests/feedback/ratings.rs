@@ -58,7 +58,12 @@ pub(crate) fn id(number: usize) -> String {
     format!("01900000-0000-7000-8000-{number:012}")
 }
 
-fn rating(number: usize, prompt: RatedPrompt, samples: Vec<Sample>, verdict: Verdict) -> Rating {
+pub(crate) fn rating(
+    number: usize,
+    prompt: RatedPrompt,
+    samples: Vec<Sample>,
+    verdict: Verdict,
+) -> Rating {
     Rating {
         version: RATING_VERSION,
         id: id(number),
