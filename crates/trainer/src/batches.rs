@@ -25,6 +25,8 @@ pub enum Purpose {
     MiniBatches = 7,
     /// Whether a step learns from what the student writes.
     OnPolicy = 8,
+    /// How pictures are shown at a step.
+    Pictures = 9,
     /// Games: what they and their players draw.
     Games = 16,
 }

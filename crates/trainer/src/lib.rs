@@ -48,6 +48,7 @@ pub mod summary;
 pub mod supervised;
 pub mod tuned;
 pub mod usage;
+mod variation;
 
 use anyhow::Result;
 

@@ -27,7 +27,7 @@ use crate::report::{Series, curve_svg};
 use crate::session::{Session, StepNumbers, frozen, seed_device, working};
 use crate::store::write_file;
 use crate::usage::usage;
-use crate::{data, output, pictures, tuned};
+use crate::{data, output, pictures, tuned, variation};
 
 /// Items with their prompts as tokens.
 type Encoded = Vec<(Item, Vec<u32>)>;
@@ -47,6 +47,7 @@ struct Imitation<'a> {
     optimizer: AdamW,
     examples: Examples,
     held_out: Encoded,
+    seen: Pictures,
 }
 
 impl Examples {
@@ -111,7 +112,7 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
         selected.name,
         selected.reason
     ));
-    let mut training = Imitation { recipe, policy, optimizer, examples, held_out };
+    let mut training = Imitation { recipe, policy, optimizer, examples, held_out, seen };
     if drive(&mut training, &mut session, recipe)? == Ended::Interrupted {
         drive::saved(session);
         return Ok(());
@@ -127,6 +128,20 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     write_file(&folder.join("curve.svg"), svg.as_bytes())?;
     output::result(&tuned::place(folder, recipe));
     Ok(())
+}
+
+/// The model with the pictures of a step before its eyes.
+fn varied(
+    model: &Transformer,
+    (seen, recipe): (&Pictures, &Recipe),
+    step: usize,
+) -> Result<Transformer> {
+    let (model, strength) = (model.clone(), recipe.data.picture_variation);
+    if seen.is_empty() || strength == 0.0 {
+        return Ok(model);
+    }
+    let mut coins = coins(recipe.seed, Purpose::Pictures, step as u64);
+    pictures::shown(model, &variation::varied(seen, strength, &mut coins))
 }
 
 /// The learning-rate schedule of a recipe.
@@ -147,7 +162,8 @@ impl Imitation<'_> {
         let experiences = objective.experiences(&self.examples.of_step(recipe, step));
         let tokens = experiences.iter().map(|one| one.completion.len()).sum();
         seed_device(&policy.model.device(), recipe.seed, step);
-        let model = working(&policy.model, recipe.optimizer.precision);
+        let shown = varied(&policy.model, (&self.seen, recipe), step)?;
+        let model = working(&shown, recipe.optimizer.precision);
         let workers = Workers::of(&model.device());
         let mut learned =
             workers.learn(&model, &experiences, &objective, recipe.batch.micro_batch_size);

@@ -109,6 +109,22 @@ impl OnHost {
         })
     }
 
+    /// Rows through a linear layer that is none of the blocks'; none where the host does not multiply with it.
+    /// `[R, K], [K, N], [N] -> [R, N]`
+    pub(super) fn product(
+        &self,
+        rows: &Tensor<2>,
+        weight: Tensor<2>,
+        bias: Tensor<1>,
+    ) -> Option<Tensor<2>> {
+        let ([count, width], [_, outputs]) = (rows.dims(), weight.dims());
+        let layer = RowLinear::new(weight, Some(bias), self.view)?;
+        let numbers = (self.view.numbers)(rows.clone())?;
+        let sums = numbers.numbers().chunks_exact(width).flat_map(|row| layer.apply(row));
+        let sums = TensorData::new(sums.collect::<Vec<f32>>(), [count, outputs]);
+        Some(Tensor::from_data(sums, &rows.device()))
+    }
+
     /// Logits of hidden states, position by position; none where the device does not show them.
     /// `[B, T, D] -> [B, T, V]`
     pub(super) fn logits(&self, hidden: &Tensor<3>) -> Option<Tensor<3>> {

@@ -26,7 +26,7 @@ use crate::tuning::Prefix;
 
 /// Whether the program promised to show the model its device's memory: what a device would do instead is
 /// then left out of it.
-const HOST_ONLY: bool = cfg!(feature = "host-only");
+pub(super) const HOST_ONLY: bool = cfg!(feature = "host-only");
 
 /// A language model: token ids in, next-token logits out.
 #[derive(Module, Debug)]
@@ -52,7 +52,7 @@ pub struct Transformer {
     #[module(skip)]
     pub(super) config: TransformerConfig,
     #[module(skip)]
-    host: Option<Arc<OnHost>>,
+    pub(super) host: Option<Arc<OnHost>>,
     #[cfg(feature = "train")]
     #[module(skip)]
     pub(super) passes: Passes,

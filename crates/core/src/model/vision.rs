@@ -14,7 +14,7 @@
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
-use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use burn::tensor::{Device, Int, Tensor, TensorData, activation, module};
 use kudos_schema::{CHANNELS, PATCH, Picture, patch_count, patch_ids, patch_of};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,8 @@ use thiserror::Error;
 
 use super::Transformer;
 use super::parameters::{filled, normal, replace};
-use super::projection::project;
+use super::row::OnHost;
+use super::transformer::HOST_ONLY;
 
 /// The sizes of eyes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,17 +95,29 @@ struct Convolution {
 
 impl Convolution {
     /// Half as high and wide; beyond the upper and left edges stands 0. `[N, H, W, C] -> [N, H/2, W/2, O]`
-    fn forward(&self, stream: Tensor<4>) -> Tensor<4> {
+    fn forward(&self, stream: Tensor<4>, host: Option<&OnHost>) -> Tensor<4> {
         let [count, height, width, channels] = stream.dims();
         let [outputs, _, _, _] = self.weight.dims();
         let (high, wide) = (height / 2, width / 2);
         let rows = threes(stream.reshape([count, height, width * channels]));
         let windows = threes(rows.reshape([count * high * 3, width, channels]));
         let windows = windows.reshape([count * high, 3, wide, 3 * channels]).swap_dims(1, 2);
-        let windows = windows.reshape([1, count * high * wide, 9 * channels]);
+        let windows = windows.reshape([count * high * wide, 9 * channels]);
         let weight = self.weight.val().permute([2, 3, 1, 0]).reshape([9 * channels, outputs]);
-        let sums = project(windows, weight, Some(self.bias.val()));
+        let sums = product((windows, weight, self.bias.val()), host);
         sums.reshape([count, high, wide, outputs])
+    }
+}
+
+/// Where a host shows its memory, row by row on it. `[R, K], [K, N], [N] -> [R, N]`
+fn product(
+    (rows, weight, bias): (Tensor<2>, Tensor<2>, Tensor<1>),
+    host: Option<&OnHost>,
+) -> Tensor<2> {
+    match host.and_then(|host| host.product(&rows, weight.clone(), bias.clone())) {
+        Some(product) => product,
+        None if HOST_ONLY => unreachable!("the device's memory is shown"),
+        None => module::linear(rows, weight, Some(bias)),
     }
 }
 
@@ -269,28 +282,26 @@ impl Eyes {
     }
 
     /// The embeddings of the patches of these pictures, picture after picture. `[M], -> [M P, D]`
-    fn look(&self, pictures: &[usize]) -> Tensor<2> {
+    fn look(&self, pictures: &[usize], host: Option<&OnHost>) -> Tensor<2> {
         let all = self.pictures.as_ref().expect("the pictures were shown to the model");
         let places: Vec<i32> = pictures.iter().map(|picture| *picture as i32).collect();
         let places = TensorData::new(places, [pictures.len()]);
         let places = Tensor::<1, Int>::from_data(places, &all.device());
-        self.encode(all.clone().select(0, places))
+        self.encode(all.clone().select(0, places), host)
     }
 
     /// `[M, S, S, 3] -> [M P, D]`
-    fn encode(&self, pictures: Tensor<4>) -> Tensor<2> {
+    fn encode(&self, pictures: Tensor<4>, host: Option<&OnHost>) -> Tensor<2> {
         let dtype = self.output.weight.val().dtype();
         let stream = self
             .convolutions
             .iter()
-            .fold(pictures.cast(dtype), |stream, one| activation::gelu(one.forward(stream)));
+            .fold(pictures.cast(dtype), |stream, one| activation::gelu(one.forward(stream, host)));
         let [count, height, width, channels] = stream.dims();
-        let patches = stream.reshape([count, height * width, channels]);
-        let bias = self.output.bias.as_ref().map(|bias| bias.val());
-        let embedded = project(patches, self.output.weight.val(), bias);
-        let embedded = embedded + self.places.val().unsqueeze::<3>();
-        let [_, patches, width] = embedded.dims();
-        embedded.reshape([count * patches, width])
+        let patches = stream.reshape([count * height * width, channels]);
+        let bias = self.output.bias.as_ref().expect("eyes have one").val();
+        let embedded = product((patches, self.output.weight.val(), bias), host);
+        embedded + self.places.val().repeat_dim(0, count)
     }
 }
 
@@ -336,7 +347,7 @@ impl Transformer {
         let from = TensorData::new(from, [batch * time]);
         let from = Tensor::<1, Int>::from_data(from, &stream.device());
         let tokens = stream.reshape([batch * time, width]);
-        let both = Tensor::cat(vec![tokens, eyes.look(&seen.pictures)], 0);
+        let both = Tensor::cat(vec![tokens, eyes.look(&seen.pictures, self.host.as_deref())], 0);
         both.select(0, from).reshape([batch, time, width])
     }
 }

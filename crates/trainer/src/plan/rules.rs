@@ -26,6 +26,9 @@ pub(super) fn validate(recipe: &Recipe) -> Result<()> {
     if !(rate.is_finite() && rate > 0.0) {
         return Err(usage(format!("learning_rate is {rate}: it must be above 0")));
     }
+    if !(0.0..=0.5).contains(&recipe.data.picture_variation) {
+        return Err(usage("data.picture_variation must be from 0 to 0.5"));
+    }
     if !(0.0..=1.0).contains(&recipe.data.repeat_share) {
         return Err(usage("data.repeat_share is a share: give a number from 0 to 1"));
     }

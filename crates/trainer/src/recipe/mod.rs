@@ -119,6 +119,9 @@ pub struct DataRecipe {
     /// Share of the windows of text in `pretrain` that are one passage over and over, which teaches
     /// to copy: names, numbers, what was said before.
     pub repeat_share: f64,
+    /// By how much of its size each picture is shifted and scaled anew at every step of `sft`, and of their strength its
+    /// colors changed, so that drawings are learned and not pixels; 0 = not at all.
+    pub picture_variation: f64,
 }
 
 /// How many sequences a step learns from.
@@ -253,7 +256,13 @@ impl Default for Recipe {
 
 impl Default for DataRecipe {
     fn default() -> Self {
-        Self { tasks: Vec::new(), dataset: None, max_prompt_length: 192, repeat_share: 0.0 }
+        Self {
+            tasks: Vec::new(),
+            dataset: None,
+            max_prompt_length: 192,
+            repeat_share: 0.0,
+            picture_variation: 0.0,
+        }
     }
 }
 
