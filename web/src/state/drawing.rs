@@ -115,7 +115,10 @@ pub(super) fn pen_moved(state: &mut State, PenMove { x, y, pen }: PenMove) {
         drawing.line(from, to);
     }
     drawing.last = from.map(|_| to);
-    seen(state);
+    // Not before: what goes away above the picture moves it under the pen.
+    if pen == Pen::Up {
+        seen(state);
+    }
 }
 
 /// A picture came from the visitor's disk, or the file was none.

@@ -35,8 +35,12 @@ pub(super) fn on_desk(state: &State) -> Option<Node> {
     let tools = Node::new("div")
         .with("class", "tools")
         .child(Node::new("p").with("id", "picture-hint").with("class", "hint").text(words.hint))
-        .child(colors(words, drawing.color))
-        .child(button("picture-clear", words.clear, Event::PictureCleared))
+        .child(
+            Node::new("div")
+                .with("class", "row")
+                .child(colors(words, drawing.color))
+                .child(button("picture-clear", words.clear, Event::PictureCleared)),
+        )
         .child(labelled("picture-file", words.file, file));
     let field = Node::new("div")
         .with("class", "drawing")
