@@ -130,9 +130,10 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     Ok(())
 }
 
-/// The model with the pictures of a step before its eyes.
+/// The model with the pictures of a step's examples before its eyes, each shown a little otherwise.
 fn varied(
     model: &Transformer,
+    examples: &mut [(Vec<u32>, Vec<u32>)],
     (seen, recipe): (&Pictures, &Recipe),
     step: usize,
 ) -> Result<Transformer> {
@@ -141,7 +142,8 @@ fn varied(
         return Ok(model);
     }
     let mut coins = coins(recipe.seed, Purpose::Pictures, step as u64);
-    pictures::shown(model, &variation::varied(seen, strength, &mut coins))
+    let prompts = examples.iter_mut().map(|(prompt, _)| prompt);
+    pictures::shown(model, &variation::of_prompts(prompts, (seen, strength), &mut coins))
 }
 
 /// The learning-rate schedule of a recipe.
@@ -159,10 +161,11 @@ impl Imitation<'_> {
         let (recipe, policy) = (self.recipe, &mut self.policy);
         let start = Instant::now();
         let objective = Supervised { aggregation: Aggregation::TokenMean };
-        let experiences = objective.experiences(&self.examples.of_step(recipe, step));
+        let mut examples = self.examples.of_step(recipe, step);
+        let shown = varied(&policy.model, &mut examples, (&self.seen, recipe), step)?;
+        let experiences = objective.experiences(&examples);
         let tokens = experiences.iter().map(|one| one.completion.len()).sum();
         seed_device(&policy.model.device(), recipe.seed, step);
-        let shown = varied(&policy.model, (&self.seen, recipe), step)?;
         let model = working(&shown, recipe.optimizer.precision);
         let workers = Workers::of(&model.device());
         let mut learned =

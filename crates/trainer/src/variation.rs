@@ -2,8 +2,10 @@
 //!
 //! What the edges leave free is white. Nothing is mirrored or turned, since names say directions.
 
+use std::collections::BTreeMap;
+
 use kudos_core::model::Pictures;
-use kudos_schema::CHANNELS;
+use kudos_schema::{CHANNELS, patch_ids, patch_of};
 use rand::{Rng, RngExt};
 
 /// How one picture is shown.
@@ -15,9 +17,29 @@ struct Showing {
     colors: [f32; CHANNELS],
 }
 
+/// The pictures that some prompts look at, shown otherwise; the prompts are told their new places.
+pub(crate) fn of_prompts<'a>(
+    prompts: impl Iterator<Item = &'a mut Vec<u32>>,
+    (pictures, strength): (&Pictures, f64),
+    coins: &mut impl Rng,
+) -> Pictures {
+    let of_one = CHANNELS * pictures.size * pictures.size;
+    let (mut places, mut pixels) = (BTreeMap::new(), Vec::new());
+    for id in prompts.flatten() {
+        let Some((picture, patch)) = patch_of(*id) else { continue };
+        let next = places.len();
+        let place = *places.entry(picture).or_insert(next);
+        if place == next {
+            pixels.extend_from_slice(&pictures.pixels[picture * of_one..(picture + 1) * of_one]);
+        }
+        *id = patch_ids(place, pictures.size)[patch];
+    }
+    varied(&Pictures { size: pictures.size, pixels }, strength, coins)
+}
+
 /// Each picture with coins of its own: shifted by up to `strength` of its size, scaled by up to that share, each color
 /// weakened or strengthened by up to that.
-pub(crate) fn varied(pictures: &Pictures, strength: f64, coins: &mut impl Rng) -> Pictures {
+fn varied(pictures: &Pictures, strength: f64, coins: &mut impl Rng) -> Pictures {
     let size = pictures.size;
     let mut draw = || (strength * (2.0 * coins.random::<f64>() - 1.0)) as f32;
     let shown = pictures.pixels.chunks_exact(CHANNELS * size * size).flat_map(|picture| {
@@ -71,6 +93,17 @@ mod tests {
     fn without_strength_nothing_changes() {
         let mut coins = ChaCha8Rng::seed_from_u64(1);
         assert_eq!(varied(&a_dot(), 0.0, &mut coins), a_dot());
+    }
+
+    #[test]
+    fn prompts_are_told_where_their_pictures_stand() {
+        let of = |value: u8| vec![value; CHANNELS * 8 * 8];
+        let pictures = Pictures { size: 8, pixels: [of(10), of(20), of(30)].concat() };
+        let mut prompts = [patch_ids(2, 8), vec![7], [patch_ids(0, 8), vec![7]].concat()];
+        let mut coins = ChaCha8Rng::seed_from_u64(1);
+        let shown = of_prompts(prompts.iter_mut(), (&pictures, 0.0), &mut coins);
+        assert_eq!(shown.pixels, [of(30), of(10)].concat());
+        assert_eq!(prompts, [patch_ids(0, 8), vec![7], [patch_ids(1, 8), vec![7]].concat()]);
     }
 
     #[test]

@@ -103,8 +103,9 @@ impl Convolution {
         let windows = threes(rows.reshape([count * high * 3, width, channels]));
         let windows = windows.reshape([count * high, 3, wide, 3 * channels]).swap_dims(1, 2);
         let windows = windows.reshape([count * high * wide, 9 * channels]);
-        let weight = self.weight.val().permute([2, 3, 1, 0]).reshape([9 * channels, outputs]);
-        let sums = product((windows, weight, self.bias.val()), host);
+        // Laid out column by column, as a host multiplies.
+        let weight = self.weight.val().permute([0, 2, 3, 1]).reshape([outputs, 9 * channels]);
+        let sums = product((windows, weight.transpose(), self.bias.val()), host);
         sums.reshape([count, high, wide, outputs])
     }
 }
