@@ -74,10 +74,7 @@ pub struct WriteRequest {
 }
 
 /// From the engine to the page.
-#[cfg_attr(
-    target_pointer_width = "64",
-    expect(clippy::large_enum_variant, reason = "a reply is made, taken apart and gone")
-)]
+#[expect(clippy::large_enum_variant, reason = "a reply is made, taken apart and gone")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {

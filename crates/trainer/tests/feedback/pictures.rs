@@ -28,7 +28,7 @@ const WORDS: [&str; 2] = [" night", " day"];
 
 /// A small policy with eyes.
 fn seeing() -> Policy {
-    let tokenizer = Tokenizer::train(["what night day"].into_iter(), 262).unwrap();
+    let tokenizer = Tokenizer::train(["what night day"], 262).unwrap();
     let config = TransformerConfig::llama(tokenizer.vocab_size(), 64, 1, 32);
     let mut coins = ChaCha8Rng::seed_from_u64(5);
     let model = initialize(Transformer::zeroed(&config, &Device::flex()), &mut coins);
@@ -59,7 +59,8 @@ fn said(policy: &Policy, prompt: &RatedPrompt, seed: u64) -> Sample {
         (policy.stop_tokens(), Sampling { max_completion_length: 6, ..Sampling::default() });
     let coins = Coins::new(seed, 0);
     let generation = Generation { sampling: &sampling, stop: &stop, coins, first_index: 0 };
-    let mut drawn = block_on(generate(&model, &[prompt.token_ids.clone()], &generation)).unwrap();
+    let mut drawn =
+        block_on(generate(&model, std::slice::from_ref(&prompt.token_ids), &generation)).unwrap();
     Sample {
         text: policy.tokenizer.decode(&drawn.completions[0]),
         token_ids: drawn.completions.remove(0),

@@ -91,9 +91,9 @@ fn a_rating_holds_what_was_looked_at_and_not_what_was_drawn_later() {
     assert_eq!(rating.prompt.tokens(), [1, 2]);
     assert_eq!(rating.validate(), Ok(()));
     visit.send(Event::TokenChosen(0, 0));
-    let question = visit.effects.iter().rev().find_map(|effect| match effect {
-        Effect::Ask(_, Request::Alternatives(question)) => Some(question),
-        _ => None,
+    let question = visit.effects.iter().rev().find_map(|effect| {
+        let Effect::Ask(_, Request::Alternatives(question)) = effect else { return None };
+        Some(question)
     });
     assert_eq!(question.unwrap().picture.as_ref(), Some(&picture));
 }
