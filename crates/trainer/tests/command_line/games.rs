@@ -160,6 +160,22 @@ fn journal(folder: &Path, name: &str) -> Vec<Value> {
 }
 
 #[test]
+fn values_are_learned_from_where_imitation_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let model = imitation(path);
+    let first_loss = |name: &str, more: &[&str]| {
+        let mc = ["--algorithm", "mc", "--seed", "3"];
+        shown(&learn(path, name, &[&mc, more].concat()));
+        journal(path, name)[0]["loss_imitation"].as_f64().unwrap()
+    };
+    let (anew, from_there) = (first_loss("anew", &[]), first_loss("on", &["--model", &model]));
+    assert!(from_there < anew - 1.0, "{from_there} nats a token, {anew} anew");
+    let none = ["--model", "no such folder"];
+    assert!(refused(&learn(path, "none", &none)).contains("no such folder"));
+}
+
+#[test]
 fn a_policy_learns_from_what_it_earned() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
