@@ -34,6 +34,7 @@ pub(crate) fn policy(name: &str) -> Made {
         tasks: vec!["dialogue".into(), "sentences".into()],
         vocab_size: TOKENIZER.vocab_size(),
         context_length: 128,
+        image_size: Some(8),
         turns: Turns { trim: false, between: between.into() },
         prompts: prompts.into(),
         ..PolicyManifest::default()

@@ -1,5 +1,6 @@
 //! What is taken, what is refused, and that nothing comes twice.
 
+use kudos_schema::{Picture, patch_ids};
 use serde_json::{Value, json};
 
 use crate::made::{TOKENIZER, pair, policy, rater, rating, sample};
@@ -9,6 +10,7 @@ laws! {
     each_rating_of_a_batch_has_its_own_answer;
     a_rating_sent_twice_is_stored_once;
     what_cannot_be_of_the_policy_is_refused_with_a_reason;
+    what_was_looked_at_is_kept_where_the_policy_can_have_looked;
     a_retired_policy_is_still_rated_and_an_unknown_one_is_not;
     personal_data_is_masked_before_it_is_stored;
     what_masks_make_too_long_is_refused;
@@ -78,6 +80,25 @@ async fn what_cannot_be_of_the_policy_is_refused_with_a_reason(stand: &Stand) {
     let stats = stand.get("/v1/stats").await.json();
     assert_eq!(stats["refused"]["value"], 5, "{stats}");
     assert_eq!(stats["refused"]["end"], 3, "{stats}");
+}
+
+async fn what_was_looked_at_is_kept_where_the_policy_can_have_looked(stand: &Stand) {
+    let looked_at = |size: usize| {
+        let mut rating = rating(&stand.policy);
+        let ids = TOKENIZER.encode("a nice question");
+        rating["prompt"]["picture"] = json!(Picture::blank(size));
+        rating["prompt"]["token_ids"] = json!([patch_ids(0, size), ids].concat());
+        rating
+    };
+    let mut unseen = looked_at(8);
+    unseen["prompt"]["token_ids"] = json!(TOKENIZER.encode("a nice question"));
+    let receipt = stand.post(&[looked_at(8), looked_at(16), unseen]).await;
+    assert_eq!(statuses(&receipt), ["accepted", "refused", "refused"]);
+    let reason = |place: usize| receipt[place]["reason"].as_str().unwrap();
+    assert!(reason(1).contains("another size"), "{}", reason(1));
+    assert!(reason(2).contains("behind the patches"), "{}", reason(2));
+    let (exported, _) = stand.export("").await;
+    assert_eq!(exported[0]["prompt"]["picture"], json!(Picture::blank(8)));
 }
 
 async fn a_retired_policy_is_still_rated_and_an_unknown_one_is_not(stand: &Stand) {
