@@ -118,7 +118,9 @@ fn seen(sequence: &[u32], (rows, vocabulary): (usize, usize)) -> TensorData {
     let mut all: Vec<bool> = Vec::with_capacity(rows * vocabulary);
     for (place, id) in sequence.iter().enumerate() {
         // A patch of a picture is no token.
-        row.get_mut(*id as usize).into_iter().for_each(|seen| *seen = true);
+        if let Some(seen) = row.get_mut(*id as usize) {
+            *seen = true;
+        }
         if place + rows >= sequence.len() {
             all.extend(&row);
         }

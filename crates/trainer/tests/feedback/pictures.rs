@@ -6,7 +6,6 @@ use burn::tensor::Device;
 use kudos_core::bundle::{pack, sha256};
 use kudos_core::model::hugging_face::StoredAs;
 use kudos_core::model::{Transformer, TransformerConfig, VisionConfig, initialize};
-use kudos_core::rollout::{Coins, Generation, generate};
 use kudos_core::text::chat::ChatTemplate;
 use kudos_core::text::tokenizer::Tokenizer;
 use kudos_schema::{
@@ -19,7 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use trainer::policy::{self, Policy};
 
 use crate::Folder;
-use crate::ratings::{id, lines, rating};
+use crate::ratings::{drawn_by, id, lines, rating};
 
 const SIZE: usize = 16;
 const ASKED: &str = "what";
@@ -55,21 +54,8 @@ fn asked(policy: &Policy, picture: &Picture) -> RatedPrompt {
 /// What the policy says of the picture of a prompt, as the page draws it.
 fn said(policy: &Policy, prompt: &RatedPrompt, seed: u64) -> Sample {
     let model = policy.model.clone().looking_at(&prompt.picture.as_ref().unwrap().into()).unwrap();
-    let (stop, sampling) =
-        (policy.stop_tokens(), Sampling { max_completion_length: 6, ..Sampling::default() });
-    let coins = Coins::new(seed, 0);
-    let generation = Generation { sampling: &sampling, stop: &stop, coins, first_index: 0 };
-    let mut drawn =
-        block_on(generate(&model, std::slice::from_ref(&prompt.token_ids), &generation)).unwrap();
-    Sample {
-        text: policy.tokenizer.decode(&drawn.completions[0]),
-        token_ids: drawn.completions.remove(0),
-        logprobs_drawn: drawn.logprobs_drawn.remove(0),
-        logprobs_full: drawn.logprobs_full.remove(0),
-        end_reason: drawn.end_reasons[0],
-        sampling,
-        seed,
-    }
+    let sampling = Sampling { max_completion_length: 6, ..Sampling::default() };
+    drawn_by((&model, policy), &prompt.token_ids, &sampling, seed)
 }
 
 fn of_policy(sha256: String, rating: Rating) -> Rating {

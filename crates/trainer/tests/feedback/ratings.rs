@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use burn::tensor::Device;
 use kudos_core::bundle::{Unpacked, sha256};
+use kudos_core::model::Transformer;
 use kudos_core::rollout::{Coins, Generation, generate, next_token};
 use kudos_core::task::Prompt;
 use kudos_schema::{
@@ -25,13 +26,23 @@ pub(crate) static SHIPPED: LazyLock<Shipped> = LazyLock::new(|| {
     Shipped { bundle, policy }
 });
 
-/// A completion drawn as the page draws it.
+/// A completion of the shipped policy.
 fn drawn(prompt: &[u32], sampling: &Sampling, seed: u64) -> Sample {
     let policy = &SHIPPED.policy;
+    drawn_by((&policy.model, policy), prompt, sampling, seed)
+}
+
+/// A completion drawn as the page draws it, by a policy whose model may have a picture before its eyes.
+pub(crate) fn drawn_by(
+    (model, policy): (&Transformer, &Policy),
+    prompt: &[u32],
+    sampling: &Sampling,
+    seed: u64,
+) -> Sample {
     let stop = policy.stop_tokens();
     let coins = Coins::new(seed, 0);
     let generation = Generation { sampling, stop: &stop, coins, first_index: 0 };
-    let mut rollout = block_on(generate(&policy.model, &[prompt.to_vec()], &generation)).unwrap();
+    let mut rollout = block_on(generate(model, &[prompt.to_vec()], &generation)).unwrap();
     Sample {
         text: policy.tokenizer.decode(&rollout.completions[0]),
         token_ids: rollout.completions.remove(0),
