@@ -166,11 +166,23 @@ impl Policy {
     /// # Errors
     /// If the device does not return the weights or no Hugging Face family describes the model.
     pub async fn files(&self, stored_as: StoredAs) -> Result<PolicyFiles, CheckpointError> {
+        self.around(write_weights(&self.model, stored_as).await?.into(), stored_as)
+    }
+
+    /// The policy as files, its weights written already, in this number type.
+    ///
+    /// # Errors
+    /// If no Hugging Face family describes the model.
+    pub fn around(
+        &self,
+        weights: Weights,
+        stored_as: StoredAs,
+    ) -> Result<PolicyFiles, CheckpointError> {
         let special = SpecialTokens { pad: self.tokenizer.pad_id(), end: self.tokenizer.end_id() };
         let config = self.config();
         Ok(PolicyFiles {
             config: config_to_json(config, special, stored_as)?,
-            weights: write_weights(&self.model, stored_as).await?.into(),
+            weights,
             tokenizer: self.tokenizer.to_json(),
             tokenizer_config: self.template.to_tokenizer_config(config.context_length),
         })

@@ -1,20 +1,24 @@
 //! Policies on the disk: a Hugging Face folder, a bundle or a GGUF file.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kudos_core::bundle::{self, BundleError, Unpacked};
 use kudos_core::gguf::is_gguf;
-use kudos_core::model::hugging_face::{Pieces, Weights};
+use kudos_core::model::hugging_face::{Pieces, StoredAs, Weights, write_weights_to};
 pub use kudos_core::policy::{Example, Policy, PolicyError, PolicyFiles};
+use pollster::block_on;
 use thiserror::Error;
 
 use crate::store::FillError;
 
 /// The bundle that ships with the program.
 pub const EMBEDDED: &[u8] = include_bytes!("../../../policies/base.kudos");
+
+/// The file of a folder that holds its weights.
+const WEIGHTS: &str = "model.safetensors";
 
 /// Why the files of a policy cannot be read.
 #[derive(Debug, Error)]
@@ -67,7 +71,7 @@ pub fn read(path: &Path) -> Result<PolicyFiles, ReadPolicyError> {
     };
     Ok(PolicyFiles {
         config: text("config.json")?,
-        weights: open(&path.join("model.safetensors"))?,
+        weights: open(&path.join(WEIGHTS))?,
         tokenizer: text("tokenizer.json")?,
         tokenizer_config: text("tokenizer_config.json")?,
     })
@@ -143,9 +147,26 @@ pub fn embedded_bundle() -> Unpacked {
 /// # Errors
 /// What the system says.
 pub fn write(files: &PolicyFiles, folder: &Path) -> Result<(), FillError> {
-    std::fs::write(folder.join("config.json"), &files.config)?;
     let weights = files.weights.bytes().map_err(std::io::Error::other)?;
-    std::fs::write(folder.join("model.safetensors"), weights)?;
+    std::fs::write(folder.join(WEIGHTS), weights)?;
+    write_beside(files, folder)
+}
+
+/// Writes a policy into an existing folder, a tensor at a time: at no time are all its bytes in memory.
+///
+/// # Errors
+/// A failing device, what the system says.
+pub fn save(policy: &Policy, stored_as: StoredAs, folder: &Path) -> Result<(), FillError> {
+    let path = folder.join(WEIGHTS);
+    let mut file = BufWriter::new(File::create(&path)?);
+    block_on(write_weights_to(&policy.model, stored_as, &mut file))?;
+    file.flush()?;
+    write_beside(&policy.around(open(&path)?, stored_as)?, folder)
+}
+
+/// All but the weights.
+fn write_beside(files: &PolicyFiles, folder: &Path) -> Result<(), FillError> {
+    std::fs::write(folder.join("config.json"), &files.config)?;
     std::fs::write(folder.join("tokenizer.json"), &files.tokenizer)?;
     Ok(std::fs::write(folder.join("tokenizer_config.json"), &files.tokenizer_config)?)
 }

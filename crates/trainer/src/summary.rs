@@ -4,7 +4,6 @@ use anyhow::Result;
 use kudos_core::reward::Reward;
 use kudos_core::task::Item;
 use kudos_schema::{Estimate, RunResult};
-use pollster::block_on;
 
 use crate::batches::{Purpose, coins};
 use crate::evaluate::{Evaluation, draw, greedy};
@@ -81,11 +80,10 @@ pub fn write(session: Session, finished: &Finished<'_>) -> Result<()> {
         held_out(&format!("{name}, drawn"), &before.drawn, &after.drawn, recipe.seed)?,
         held_out(&format!("{name}, greedy"), &before.greedy, &after.greedy, recipe.seed)?,
     ];
-    let files = block_on(policy.files(recipe.watch.model_dtype))?;
     let (state, seconds) = (session.state.clone(), session.seconds());
     let directory = session.finish();
     let folder = directory.path().to_owned();
-    tuned::write_model(&folder, &files, recipe)?;
+    tuned::write_model(&folder, policy, recipe)?;
     let result = RunResult {
         version: 1,
         task: (*task).to_owned(),
@@ -100,7 +98,7 @@ pub fn write(session: Session, finished: &Finished<'_>) -> Result<()> {
         tokens: state.tokens,
         seed: recipe.seed,
         device: (*device).to_owned(),
-        model_sha256: files.sha256()?,
+        model_sha256: tuned::sha256(&folder, policy, recipe)?,
         base_bytes: *base_bytes,
     };
     let json = serde_json::to_string_pretty(&result)? + "\n";

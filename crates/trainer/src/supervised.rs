@@ -122,7 +122,7 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     let folder = directory.path();
     tuned::write(folder, &policy, recipe)?;
     let after = Policy { model: frozen(&policy.model), ..policy };
-    tuned::write_model(folder, &block_on(after.files(recipe.watch.model_dtype))?, recipe)?;
+    tuned::write_model(folder, &after, recipe)?;
     let points = series(&read_metrics(&folder.join(METRICS))?, "loss");
     let svg = curve_svg("Loss, nats a token", &[Series { name: "loss".to_owned(), points }]);
     write_file(&folder.join("curve.svg"), svg.as_bytes())?;

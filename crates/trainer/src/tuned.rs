@@ -25,6 +25,8 @@ use crate::usage::usage;
 
 /// The small parameters of a checkpoint, under our own names: what a run is resumed from.
 pub const SMALL: &str = "tuned.safetensors";
+/// The folder of the policy.
+const MODEL: &str = "model";
 /// The folder of the small parameters for others.
 const ADAPTER: &str = "adapter";
 /// Its files, as PEFT calls them.
@@ -211,7 +213,7 @@ impl Kept {
     pub fn write(&self, folder: &Path) -> Result<(), FillError> {
         match self {
             Self::Whole(files) => {
-                let model = folder.join("model");
+                let model = folder.join(MODEL);
                 std::fs::create_dir(&model)?;
                 policy::write(files, &model)
             }
@@ -240,12 +242,24 @@ pub fn write(folder: &Path, policy: &Policy, recipe: &Recipe) -> Result<()> {
 /// Leaves the policy of a finished run in `model/`, if its small parameters are in its weights.
 ///
 /// # Errors
-/// If the disk is full.
-pub fn write_model(folder: &Path, files: &PolicyFiles, recipe: &Recipe) -> Result<()> {
+/// If the device does not return the weights, or the disk is full.
+pub fn write_model(folder: &Path, policy: &Policy, recipe: &Recipe) -> Result<()> {
     if recipe.tuning.merges() {
-        write_folder(&folder.join("model"), |folder| policy::write(files, folder))?;
+        let stored_as = recipe.watch.model_dtype;
+        write_folder(&folder.join(MODEL), |folder| policy::save(policy, stored_as, folder))?;
     }
     Ok(())
+}
+
+/// SHA-256 of the weights that a finished run leaves, or would leave if its small parameters were in them.
+///
+/// # Errors
+/// If the file cannot be read, or the device does not return the weights.
+pub fn sha256(folder: &Path, policy: &Policy, recipe: &Recipe) -> Result<String> {
+    Ok(match recipe.tuning.merges() {
+        true => policy::read(&folder.join(MODEL))?.sha256()?,
+        false => block_on(policy.files(recipe.watch.model_dtype))?.sha256()?,
+    })
 }
 
 /// Where the result of a run is, in words.

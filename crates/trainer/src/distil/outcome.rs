@@ -7,7 +7,6 @@ use kudos_core::task::{Item, TaskData};
 use kudos_core::text::surface::{distinct, repetition};
 use kudos_core::tuning::trained;
 use kudos_schema::EndReason;
-use pollster::block_on;
 use serde::Serialize;
 
 use super::examples::{Answer, asked, rewarded};
@@ -113,7 +112,7 @@ fn leave(
 ) -> Result<()> {
     let directory = session.finish();
     let folder = directory.path();
-    tuned::write_model(folder, &block_on(student.files(recipe.watch.model_dtype))?, recipe)?;
+    tuned::write_model(folder, student, recipe)?;
     let points = series(&read_metrics(&folder.join(METRICS))?, "loss");
     let svg = curve_svg("Loss, nats a token", &[Series { name: "loss".to_owned(), points }]);
     write_file(&folder.join("curve.svg"), svg.as_bytes())?;

@@ -62,13 +62,14 @@ pub(super) fn gather(
     let trajectories = best_of(episodes, share, (recipe, &tokenizer, longest));
     if trajectories.is_empty() {
         return Err(usage(format!(
-            "no game fits a context of {longest} tokens: give a larger one"
+            "no game has a choice of data.min_return and fits a context of {longest} tokens: ask for less, or give a larger one"
         )));
     }
     Ok(Examples { tokenizer, longest, trajectories, outcome: tally.outcome() })
 }
 
-/// The best share of some games as trajectories with scaled rewards, of those that fit the context.
+/// The best share of some games as trajectories with scaled rewards, of those that fit the context and have a choice to
+/// learn from.
 pub(super) fn best_of(
     mut episodes: Vec<Episode>,
     share: f64,
@@ -81,14 +82,29 @@ pub(super) fn best_of(
     let all = episodes
         .iter()
         .flat_map(|one| trajectories(&Transcript::of(one, tokenizer), recipe.value.gamma));
+    let all = all.map(|one| match recipe.data.min_return {
+        None => one,
+        Some(least) => heeding((least * recipe.data.reward_scale) as f32, one),
+    });
     let fits = |one: &Trajectory| {
         one.experience.prompt.len() + one.experience.completion.len() <= longest
             && one.after.len() <= longest
+            && one.count() > 0
     };
     match recipe.data.alike {
         Alike::Each => all.filter(fits).collect(),
         Alike::Once => once(all.filter(fits)),
     }
+}
+
+/// A trajectory of which only choices of at least this return are learned; the others are read.
+fn heeding(least: f32, mut one: Trajectory) -> Trajectory {
+    for (weight, value) in one.experience.weights.iter_mut().zip(&one.returns) {
+        if *value < least {
+            *weight = 0.0;
+        }
+    }
+    one
 }
 
 /// Choices that were met several times, once, with the mean of what followed them.
@@ -187,6 +203,32 @@ mod tests {
         let returns: Vec<f32> = each.iter().filter(same).map(|one| one.returns[0]).collect();
         let mean = returns.iter().sum::<f32>() / returns.len() as f32;
         assert!(returns.len() > 1 && (once[7].returns[0] - mean).abs() < 1e-3 * mean.abs());
+    }
+
+    #[test]
+    fn choices_of_too_low_a_return_are_read_and_not_learned() {
+        let recipe = QRecipe {
+            game: Kind::Wordle,
+            data: super::super::recipe::GameData {
+                games: 40,
+                min_return: Some(0.0),
+                ..Default::default()
+            },
+            architecture: crate::recipe::Architecture {
+                context_length: 128,
+                ..QRecipe::default().architecture
+            },
+            ..QRecipe::default()
+        };
+        let words = Arc::new(Words::parse("slate\ncrane\nmoist\n").unwrap());
+        let won = gather(&recipe, &words, None).unwrap().trajectories;
+        // The last word of each game that was won, with the end of its line.
+        assert!(!won.is_empty() && won.len() < 40);
+        for one in won {
+            let chosen: Vec<bool> = one.chosen().collect();
+            assert!(chosen[chosen.len() - 6..].iter().all(|chosen| *chosen));
+            assert_eq!(one.count(), 6);
+        }
     }
 
     #[test]

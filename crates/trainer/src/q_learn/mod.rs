@@ -24,7 +24,6 @@ use kudos_core::rollout::Trajectory;
 use kudos_core::task::game::Episode;
 use kudos_core::task::game::words::Words;
 use kudos_core::text::chat::ChatTemplate;
-use pollster::block_on;
 use serde::Serialize;
 
 use crate::args::QLearnArgs;
@@ -265,8 +264,7 @@ pub(crate) fn leave(folder: &Path, curves: &[(&str, &str, &str)], policy: &Polic
             write_file(&folder.join(file), svg.as_bytes())?;
         }
     }
-    let files = block_on(policy.files(StoredAs::F32))?;
-    Ok(write_folder(&folder.join("model"), |folder| policy::write(&files, folder))?)
+    Ok(write_folder(&folder.join("model"), |folder| policy::save(policy, StoredAs::F32, folder))?)
 }
 
 /// Where estimates begin: the mean return of a chosen token.

@@ -5,7 +5,6 @@ use std::path::Path;
 use anyhow::Result;
 use kudos_core::rollout::{Coins, Generation, Rollout};
 use kudos_schema::{Estimate, RunResult};
-use pollster::block_on;
 
 use super::method::{Method, Models, Point};
 use crate::batches::{Purpose, coins};
@@ -42,11 +41,11 @@ pub(super) fn write(
     let kl_nats = divergence(recipe, method, (before, after))?;
     let base_bytes = tuned::base_bytes(recipe, before);
     let context = after.config().context_length;
-    let files = block_on(after.files(recipe.watch.model_dtype))?;
     let (state, seconds) = (session.state.clone(), session.seconds());
     let directory = session.finish();
     let folder = directory.path();
-    tuned::write_model(folder, &files, recipe)?;
+    tuned::write_model(folder, after, recipe)?;
+    let model_sha256 = tuned::sha256(folder, after, recipe)?;
     let [before, after, difference] = estimates(&old, &new, recipe.seed);
     let result = RunResult {
         version: 1,
@@ -62,7 +61,7 @@ pub(super) fn write(
         tokens: state.tokens,
         seed: recipe.seed,
         device: device.to_owned(),
-        model_sha256: files.sha256()?,
+        model_sha256,
         base_bytes,
     };
     let json = serde_json::to_string_pretty(&result)? + "\n";

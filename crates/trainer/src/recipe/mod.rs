@@ -144,10 +144,12 @@ pub struct BatchRecipe {
     pub max_length: usize,
 }
 
-/// The sizes of a new policy: a Llama-family transformer and its vocabulary.
+/// What a new policy is: its family, its sizes and its vocabulary.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Architecture {
+    /// How its blocks are made and how it tells positions apart.
+    pub family: Family,
     /// Tokens in the vocabulary.
     pub vocab_size: usize,
     /// Longest sequence in tokens.
@@ -164,6 +166,16 @@ pub struct Architecture {
     pub d_ff: usize,
     /// Dropout while training.
     pub dropout: f64,
+}
+
+/// Families of new policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// RMSNorm, rotary positions, SwiGLU.
+    Llama,
+    /// LayerNorm, learned positions, GELU, biases: every place of a text is known from the start, none behind the context.
+    Gpt2,
 }
 
 /// One reward and its share.
@@ -283,6 +295,7 @@ impl Default for BatchRecipe {
 impl Default for Architecture {
     fn default() -> Self {
         Self {
+            family: Family::Llama,
             vocab_size: 2048,
             context_length: 256,
             n_layers: 6,
@@ -317,13 +330,17 @@ impl Default for WatchRecipe {
 impl Architecture {
     /// The transformer's configuration for a vocabulary of this size.
     pub fn transformer(&self, vocab_size: usize) -> TransformerConfig {
+        let family = match self.family {
+            Family::Llama => TransformerConfig::llama,
+            Family::Gpt2 => TransformerConfig::gpt2,
+        };
         TransformerConfig {
             n_heads: self.n_heads,
             n_kv_heads: self.n_kv_heads,
             d_head: self.d_model.checked_div(self.n_heads).unwrap_or(0),
             d_ff: self.d_ff,
             dropout: self.dropout,
-            ..TransformerConfig::llama(vocab_size, self.context_length, self.n_layers, self.d_model)
+            ..family(vocab_size, self.context_length, self.n_layers, self.d_model)
         }
     }
 }

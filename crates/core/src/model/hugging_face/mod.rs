@@ -33,6 +33,8 @@ pub use stored::{Stored, Weights};
 pub use weights::as_safetensors;
 pub use weights::{StoredAs, read_weights, stored_numbers, write_weights};
 #[cfg(feature = "train")]
+pub use weights::write_weights_to;
+#[cfg(feature = "train")]
 pub(crate) use weights::{StoredTensor, each_stored};
 
 use thiserror::Error;
@@ -95,6 +97,9 @@ pub enum CheckpointError {
     /// Scales that do not fit their matrix.
     #[error("`{0}` does not fit its matrix: the weights are damaged, compress the policy again")]
     Packed(String),
+    /// The bytes are not taken where they are to be kept.
+    #[error("the weights cannot be written")]
+    Write(#[from] std::io::Error),
     /// A GGUF file in place of the folder is unusable.
     #[cfg(feature = "train")]
     #[error("{0}")]

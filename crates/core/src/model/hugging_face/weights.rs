@@ -1,6 +1,7 @@
 //! `model.safetensors` with a family's own tensor names, to and from a model.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -39,22 +40,45 @@ pub async fn write_weights(
     write_module(model, entries(model.config()), stored_as).await
 }
 
+/// [`write_weights`] to where it is to be kept, a tensor at a time: at no time are all bytes in memory.
+///
+/// # Errors
+/// If the device does not return the weights, or the bytes are not taken.
+#[cfg(feature = "train")]
+pub async fn write_weights_to(
+    model: &Transformer,
+    stored_as: StoredAs,
+    sink: &mut impl Write,
+) -> Result<(), CheckpointError> {
+    let begin = |head: Vec<u8>| sink.write_all(&head).map(|()| sink);
+    write_tensors(model, (entries(model.config()), stored_as), begin).await.map(drop)
+}
+
 /// [`write_weights`] of any module that a table describes.
 pub(super) async fn write_module(
     model: &impl Module,
-    mut entries: Vec<Entry>,
+    entries: Vec<Entry>,
     stored_as: StoredAs,
 ) -> Result<Vec<u8>, CheckpointError> {
+    write_tensors(model, (entries, stored_as), Ok).await
+}
+
+/// Writes tensors to what `begin` makes of the bytes before the first, which have room for all.
+async fn write_tensors<S: Write>(
+    model: &impl Module,
+    (mut entries, stored_as): (Vec<Entry>, StoredAs),
+    begin: impl FnOnce(Vec<u8>) -> io::Result<S>,
+) -> Result<S, CheckpointError> {
     entries.sort_by(|one, other| one.name.cmp(&other.name));
     let mut collect = Collect { path: Path::default(), tensors: Vec::new() };
     model.visit(&mut collect);
     let mut tensors: BTreeMap<_, _> =
         collect.tensors.into_iter().map(|(name, tensor, shape)| (name, (tensor, shape))).collect();
     let shape = |part: &String| tensors[part].1.as_slice();
-    let mut bytes = announced(entries.iter().map(|entry| {
+    let mut sink = begin(announced(entries.iter().map(|entry| {
         let shape = entry.shape(entry.parts.iter().map(shape));
         (entry.name.as_str(), (stored_as.dtype(), shape))
-    }))?;
+    }))?)?;
     // One stored tensor at a time leaves the device, in the order of the file.
     for entry in entries {
         let mut parts = Vec::with_capacity(entry.parts.len());
@@ -68,9 +92,9 @@ pub(super) async fn write_module(
         }
         let joined = join(parts.iter().collect());
         let tensor = if entry.transposed { transpose(&joined) } else { joined };
-        bytes.extend(stored_as.bytes(&tensor.values));
+        sink.write_all(&stored_as.bytes(&tensor.values))?;
     }
-    Ok(bytes)
+    Ok(sink)
 }
 
 /// Tensors by name, with shapes and bytes, as safetensors bytes.
