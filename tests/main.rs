@@ -7,6 +7,7 @@ mod conformance;
 mod corpus;
 mod generation;
 mod golden_best_of;
+mod golden_converted;
 mod golden_critic;
 mod golden_distil;
 mod golden_encoder;

@@ -1,6 +1,6 @@
 """Loads a Hugging Face folder with transformers and prints what it computes, as one JSON object.
 
-The other side of the checkpoint test: a folder that Kudos wrote must mean the same in Python.
+The other side of `converted.json`: a folder that Kudos wrote must mean the same in Python.
 Keys: logits (one [T, V] list a row of --ids, each row run alone, without padding), parameters
 (how many numbers were loaded), text_ids and text_round_trip (with --text), chat_text and
 chat_ids (with --messages). A weight that is missing, left over or of another shape is an error:

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use burn::tensor::Device;
 use kudos_core::learn::Activations;
-use kudos_core::model::hugging_face::{StoredAs, config_from_json};
+use kudos_core::model::hugging_face::config_from_json;
 use kudos_core::model::{Transformer, TransformerConfig};
 use kudos_core::task::{Item, TaskData};
 use kudos_core::text::chat::ChatTemplate;
@@ -174,12 +174,11 @@ fn refusal(setting: &Setting<'_>, limit: usize) -> String {
 fn nearest(setting: &Setting<'_>, limit: usize) -> Option<(Vec<String>, Memory)> {
     let mut recipe = setting.recipe.clone();
     let mut changes = Vec::new();
-    let steps: [(&str, Change); 6] = [
+    let steps: [(&str, Change); 5] = [
         ("", |_| {}),
         ("optimizer.activations = \"recompute\"", |recipe| {
             recipe.optimizer.activations = Activations::Recompute;
         }),
-        ("watch.model_dtype = \"f16\"", |recipe| recipe.watch.model_dtype = StoredAs::F16),
         ("tuning.method = \"lora\"", |recipe| recipe.tuning = Tuning::Lora(Lora::default())),
         ("optimizer.activations = \"blocks\"", |recipe| {
             recipe.optimizer.activations = Activations::Blocks;

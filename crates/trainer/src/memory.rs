@@ -1,13 +1,12 @@
 //! How much memory a run takes, from its recipe and the sizes of its policy alone.
 //!
 //! Formula: what lasts (weights, what stands beside them, moments) plus the largest of what comes and goes: drawing
-//! (a cache), scoring (logits), learning (activations, logits, gradients), and writing the policy at the end.
+//! (a cache), scoring (logits), learning (activations, logits, gradients), and writing to the disk.
 //! How many tensors a layer keeps was fitted to measured runs on the CPU (docs/models.md).
 //! Misleads when a reward is a model of its own, which is not counted, and when completions end early: they are
 //! counted at their full length.
 
 use kudos_core::learn::Activations;
-use kudos_core::model::hugging_face::StoredAs;
 use kudos_core::model::{FeedForwardKind, NormKind, Positions, TransformerConfig};
 use kudos_core::tuning::{Base, SubLayer, Target, Tuning};
 use serde::Serialize;
@@ -60,7 +59,7 @@ pub struct Memory {
     pub logits: usize,
     /// Keys and values while completions are drawn, and weights with small parameters in them.
     pub drawing: usize,
-    /// The policy on its way to the disk.
+    /// Moments on their way to the disk, or weights with small parameters in them, one tensor at a time.
     pub writing: usize,
 }
 
@@ -95,7 +94,7 @@ pub fn estimate(setting: &Setting<'_>) -> Memory {
         activations: setting.workers * micro * length * kept(setting, length),
         logits: setting.workers * micro * chosen * config.vocab_size * F32 * OF_LOGITS,
         drawing: if beside { merged + drawing(setting) } else { 0 },
-        writing: merged + written(recipe, all),
+        writing: (2 * trained * F32).max(merged + largest(config)),
     }
 }
 
@@ -267,15 +266,9 @@ fn drawing(setting: &Setting<'_>) -> usize {
     cache.max(scored * config.vocab_size * F32 * OF_LOGITS / 2)
 }
 
-/// What is written at the end: the file, which tensors enter one at a time.
-fn written(recipe: &Recipe, all: usize) -> usize {
-    if !recipe.tuning.merges() {
-        return 0;
-    }
-    match recipe.watch.model_dtype {
-        StoredAs::F32 => F32 * all,
-        StoredAs::F16 => 2 * all,
-    }
+/// Bytes of the largest tensor on its way to the disk, as numbers and as bytes.
+fn largest(config: &TransformerConfig) -> usize {
+    2 * F32 * config.vocab_size.max(config.d_ff) * config.d_model
 }
 
 #[cfg(test)]

@@ -283,11 +283,10 @@ impl Session {
     ) -> Result<()> {
         self.state.mark = self.journal.mark()?;
         self.state.seconds = self.seconds();
-        let kept = tuned::kept(policy, &self.tuning)?;
         let optimizer = block_on(optimizer.to_bytes())?;
         let state = serde_json::to_string_pretty(&self.state)?;
         self.checkpoints.save(self.state.step as u64, score, |folder| {
-            kept.write(folder)?;
+            tuned::keep(policy, &self.tuning, folder)?;
             std::fs::write(folder.join(OPTIMIZER), &optimizer)?;
             for (name, bytes) in beside {
                 std::fs::write(folder.join(name), bytes)?;

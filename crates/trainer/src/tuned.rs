@@ -184,47 +184,20 @@ pub fn base_bytes(recipe: &Recipe, before: &Policy) -> Option<u64> {
     (!recipe.tuning.is_full()).then(|| tuning::base_bytes(&before.model) as u64)
 }
 
-/// What a checkpoint keeps of a policy.
-#[derive(Debug)]
-pub enum Kept {
-    /// All of it.
-    Whole(PolicyFiles),
-    /// Its small parameters, for us and for others.
-    Small(Vec<u8>, AdapterFiles),
-}
-
-/// Takes it from the device.
+/// Writes what a checkpoint keeps of a policy into its folder: all of it, or its small parameters, for us and for others.
 ///
 /// # Errors
-/// If the device does not return it.
-pub fn kept(policy: &Policy, tuning: &Tuning) -> Result<Kept> {
+/// If the device does not return it, or the disk is full.
+pub fn keep(policy: &Policy, tuning: &Tuning, folder: &Path) -> Result<(), FillError> {
     if tuning.is_full() {
-        return Ok(Kept::Whole(block_on(policy.files(StoredAs::F32))?));
+        let model = folder.join(MODEL);
+        std::fs::create_dir(&model)?;
+        return policy::save(policy, StoredAs::F32, &model);
     }
-    let small = block_on(small_to_bytes(&policy.model))?;
-    Ok(Kept::Small(small, block_on(write_adapter(&policy.model, tuning))?))
-}
-
-impl Kept {
-    /// Writes it into the folder of a checkpoint.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn write(&self, folder: &Path) -> Result<(), FillError> {
-        match self {
-            Self::Whole(files) => {
-                let model = folder.join(MODEL);
-                std::fs::create_dir(&model)?;
-                policy::write(files, &model)
-            }
-            Self::Small(small, files) => {
-                let adapter = folder.join(ADAPTER);
-                std::fs::create_dir(&adapter)?;
-                fill(files, &adapter)?;
-                Ok(std::fs::write(folder.join(SMALL), small)?)
-            }
-        }
-    }
+    let adapter = folder.join(ADAPTER);
+    std::fs::create_dir(&adapter)?;
+    fill(&block_on(write_adapter(&policy.model, tuning))?, &adapter)?;
+    Ok(std::fs::write(folder.join(SMALL), block_on(small_to_bytes(&policy.model))?)?)
 }
 
 /// Leaves the small parameters of a finished run in `adapter/`, if it has some.

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::config::{only, size};
 use super::tables::bert_entries;
-use super::weights::{read_module, write_module};
+use super::weights::read_module;
+use super::written::write_module;
 use super::{CheckpointError, StoredAs};
 use crate::model::{Encoder, EncoderConfig};
 

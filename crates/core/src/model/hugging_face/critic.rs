@@ -2,7 +2,8 @@
 //! logit is the value.
 
 use super::tables::critic_entries;
-use super::weights::{read_module, write_module};
+use super::weights::read_module;
+use super::written::write_module;
 use super::{CheckpointError, StoredAs};
 use crate::model::{Critic, Transformer};
 

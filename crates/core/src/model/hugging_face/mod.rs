@@ -5,7 +5,6 @@
 //! does not write.
 
 mod adapter;
-mod announced;
 #[cfg(feature = "train")]
 mod bert;
 mod config;
@@ -16,6 +15,7 @@ mod source;
 mod stored;
 mod tables;
 mod weights;
+mod written;
 
 #[cfg(feature = "train")]
 pub use bert::{encoder_config_from_json, encoder_config_to_json, read_encoder, write_encoder};
@@ -30,12 +30,13 @@ pub(crate) use source::numbers;
 pub use stored::{Fetch, Pieces};
 pub use stored::{Stored, Weights};
 #[cfg(feature = "train")]
-pub use weights::as_safetensors;
-pub use weights::{StoredAs, read_weights, stored_numbers, write_weights};
-#[cfg(feature = "train")]
-pub use weights::write_weights_to;
-#[cfg(feature = "train")]
 pub(crate) use weights::{StoredTensor, each_stored};
+pub use weights::{read_weights, stored_numbers};
+#[cfg(feature = "train")]
+pub use written::as_safetensors;
+#[cfg(feature = "train")]
+pub use written::write_weights_to;
+pub use written::{StoredAs, write_weights};
 
 use thiserror::Error;
 

@@ -1,144 +1,18 @@
-//! `model.safetensors` with a family's own tensor names, to and from a model.
+//! `model.safetensors` with a family's own tensor names, into a model.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::tensor::Dtype;
-#[cfg(feature = "train")]
-use safetensors::tensor::TensorView;
-use serde::{Deserialize, Serialize};
 
 use super::adapter::Sums;
-use super::announced::announced;
 use super::source::{Container, HostTensor, Source};
 use super::stored::Stored;
 use super::tables::{Entry, entries};
 use super::{CheckpointError, packed};
 use crate::model::parameters::Path;
 use crate::model::{Transformer, TransformerConfig};
-
-/// The number type of stored weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StoredAs {
-    /// 4 bytes a weight, exact.
-    F32,
-    /// 2 bytes a weight, rounded to 11 bits.
-    F16,
-}
-
-/// Writes a model as safetensors bytes.
-///
-/// # Errors
-/// If the device does not return the weights.
-pub async fn write_weights(
-    model: &Transformer,
-    stored_as: StoredAs,
-) -> Result<Vec<u8>, CheckpointError> {
-    write_module(model, entries(model.config()), stored_as).await
-}
-
-/// [`write_weights`] to where it is to be kept, a tensor at a time: at no time are all bytes in memory.
-///
-/// # Errors
-/// If the device does not return the weights, or the bytes are not taken.
-#[cfg(feature = "train")]
-pub async fn write_weights_to(
-    model: &Transformer,
-    stored_as: StoredAs,
-    sink: &mut impl Write,
-) -> Result<(), CheckpointError> {
-    let begin = |head: Vec<u8>| sink.write_all(&head).map(|()| sink);
-    write_tensors(model, (entries(model.config()), stored_as), begin).await.map(drop)
-}
-
-/// [`write_weights`] of any module that a table describes.
-pub(super) async fn write_module(
-    model: &impl Module,
-    entries: Vec<Entry>,
-    stored_as: StoredAs,
-) -> Result<Vec<u8>, CheckpointError> {
-    write_tensors(model, (entries, stored_as), Ok).await
-}
-
-/// Writes tensors to what `begin` makes of the bytes before the first, which have room for all.
-async fn write_tensors<S: Write>(
-    model: &impl Module,
-    (mut entries, stored_as): (Vec<Entry>, StoredAs),
-    begin: impl FnOnce(Vec<u8>) -> io::Result<S>,
-) -> Result<S, CheckpointError> {
-    entries.sort_by(|one, other| one.name.cmp(&other.name));
-    let mut collect = Collect { path: Path::default(), tensors: Vec::new() };
-    model.visit(&mut collect);
-    let mut tensors: BTreeMap<_, _> =
-        collect.tensors.into_iter().map(|(name, tensor, shape)| (name, (tensor, shape))).collect();
-    let shape = |part: &String| tensors[part].1.as_slice();
-    let mut sink = begin(announced(entries.iter().map(|entry| {
-        let shape = entry.shape(entry.parts.iter().map(shape));
-        (entry.name.as_str(), (stored_as.dtype(), shape))
-    }))?)?;
-    // One stored tensor at a time leaves the device, in the order of the file.
-    for entry in entries {
-        let mut parts = Vec::with_capacity(entry.parts.len());
-        for part in &entry.parts {
-            let (tensor, shape) =
-                tensors.remove(part).expect("the table names each parameter once");
-            let data = tensor.into_data_async().await;
-            let data = data.map_err(|error| CheckpointError::Device(format!("{error:?}")))?;
-            let values = data.convert::<f32>().try_to_vec().expect("converted to f32");
-            parts.push(HostTensor { shape, values });
-        }
-        let joined = join(parts.iter().collect());
-        let tensor = if entry.transposed { transpose(&joined) } else { joined };
-        sink.write_all(&stored_as.bytes(&tensor.values))?;
-    }
-    Ok(sink)
-}
-
-/// Tensors by name, with shapes and bytes, as safetensors bytes.
-#[cfg(feature = "train")]
-fn container(
-    stored: Vec<(String, Vec<usize>, Vec<u8>)>,
-    stored_as: StoredAs,
-) -> Result<Vec<u8>, CheckpointError> {
-    let views = stored.iter().map(|(name, shape, bytes)| {
-        let view = TensorView::new(stored_as.dtype(), shape.clone(), bytes);
-        let view = view.expect("bytes fit the shape");
-        (name.as_str(), view)
-    });
-    let metadata = [("format".to_owned(), "pt".to_owned())].into();
-    safetensors::serialize(views, Some(metadata))
-        .map_err(|error| CheckpointError::Container(error.to_string()))
-}
-
-impl StoredAs {
-    /// What PyTorch and `config.json` call it.
-    pub fn torch_name(self) -> &'static str {
-        match self {
-            Self::F32 => "float32",
-            Self::F16 => "float16",
-        }
-    }
-
-    fn dtype(self) -> Dtype {
-        match self {
-            Self::F32 => Dtype::F32,
-            Self::F16 => Dtype::F16,
-        }
-    }
-
-    fn bytes(self, values: &[f32]) -> Vec<u8> {
-        match self {
-            Self::F32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-            Self::F16 => values
-                .iter()
-                .flat_map(|value| burn::tensor::f16::from_f32(*value).to_le_bytes())
-                .collect(),
-        }
-    }
-}
 
 /// Reads a model from safetensors or a GGUF file.
 ///
@@ -168,23 +42,6 @@ pub(super) fn read_module<M: Module>(
     let mut fill = Fill { path, source, adapter, entries, shapes, cut, failed };
     let model = model.map(&mut fill);
     fill.failed.map_or(Ok(model), Err)
-}
-
-/// The weights of a GGUF file as safetensors bytes.
-///
-/// # Errors
-/// If the file is damaged, or tensors are missing or of a kind that is not known.
-#[cfg(feature = "train")]
-pub fn as_safetensors(
-    config: &TransformerConfig,
-    stored: Stored<'_>,
-    stored_as: StoredAs,
-) -> Result<Vec<u8>, CheckpointError> {
-    let mut converted = Vec::new();
-    each_stored(config, stored, |tensor| {
-        converted.push((tensor.name, tensor.shape, stored_as.bytes(&tensor.values)));
-    })?;
-    container(converted, stored_as)
 }
 
 /// A stored tensor of a policy in f32, in the file's orientation.
@@ -289,49 +146,13 @@ fn split(entry: &Entry, parts: &[&Vec<usize>], tensor: HostTensor) -> Vec<(Strin
     cut
 }
 
-/// Sets parameters side by side along the last dimension.
-fn join(parts: Vec<&HostTensor>) -> HostTensor {
-    let widths: Vec<usize> = parts.iter().map(|part| part.shape[part.shape.len() - 1]).collect();
-    let rows = parts[0].values.len() / widths[0];
-    let mut values = Vec::with_capacity(rows * widths.iter().sum::<usize>());
-    for row in 0..rows {
-        for (part, width) in parts.iter().zip(&widths) {
-            values.extend_from_slice(&part.values[row * width..(row + 1) * width]);
-        }
-    }
-    let mut shape = parts[0].shape.clone();
-    *shape.last_mut().expect("parameters have a dimension") = widths.iter().sum();
-    HostTensor { shape, values }
-}
-
-fn transpose(matrix: &HostTensor) -> HostTensor {
+pub(super) fn transpose(matrix: &HostTensor) -> HostTensor {
     let (rows, columns) = (matrix.shape[0], matrix.shape[1]);
     let mut values = Vec::with_capacity(rows * columns);
     for column in 0..columns {
         values.extend((0..rows).map(|row| matrix.values[row * columns + column]));
     }
     HostTensor { shape: vec![columns, rows], values }
-}
-
-struct Collect {
-    path: Path,
-    tensors: Vec<(String, Tensor<1>, Vec<usize>)>,
-}
-
-impl ModuleVisitor for Collect {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let tensor = param.val().without_autodiff();
-        let shape = tensor.shape().to_vec();
-        self.tensors.push((self.path.name(), tensor.flatten(0, D - 1), shape));
-    }
 }
 
 struct Shapes {
