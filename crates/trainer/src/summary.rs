@@ -50,23 +50,20 @@ pub struct Finished<'a> {
     pub base_bytes: Option<u64>,
 }
 
-/// Judges both policies on the same items with the same coins.
+/// Judges a policy on items; every policy with the same coins.
 ///
 /// # Errors
 /// If the device fails.
-pub fn compare(
+pub fn looks(
     recipe: &Recipe,
     metric: &dyn Reward,
-    (before, after): (&Policy, &Policy),
+    policy: &Policy,
     items: &[(Item, Vec<u32>)],
-) -> Result<(Looks, Looks)> {
-    let look = |policy: &Policy| -> Result<Looks> {
-        Ok(Looks {
-            drawn: draw(policy, items, metric, recipe)?,
-            greedy: greedy(policy, items, metric, recipe)?,
-        })
-    };
-    Ok((look(before)?, look(after)?))
+) -> Result<Looks> {
+    Ok(Looks {
+        drawn: draw(policy, items, metric, recipe)?,
+        greedy: greedy(policy, items, metric, recipe)?,
+    })
 }
 
 /// Writes model/, result.json, report.html and curve.svg, and prints the table.

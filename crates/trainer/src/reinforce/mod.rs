@@ -118,23 +118,25 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     }
     let Reinforce { setting, policy, .. } = training;
     tuned::write(session.directory.path(), &policy, recipe)?;
-    let after = Policy { model: frozen(&policy.model), ..policy.clone() };
-    finish(session, &setting, (&before, &after), (&task.name, &selected.name, &held_out))
+    finish(session, &setting, (&before, policy), (&task.name, &selected.name, &held_out))
 }
 
-/// Judges both policies on held-out items of a task and writes what a run leaves.
+/// Judges the policy that began and the one that learned on held-out items of a task, and writes what a run leaves.
 ///
 /// # Errors
 /// A failing device, a full disk.
 pub(crate) fn finish(
     session: Session,
     setting: &Setting<'_>,
-    (before, after): (&Policy, &Policy),
+    (before, learned): (&Policy, Policy),
     (task, device, held_out): (&str, &str, &[(Item, Vec<u32>)]),
 ) -> Result<()> {
     let recipe = &setting.plan.recipe;
-    let policies = (before, after);
-    let (before_eval, after_eval) = summary::compare(recipe, setting.metric(), policies, held_out)?;
+    let looks = |policy: &Policy| summary::looks(recipe, setting.metric(), policy, held_out);
+    let before_eval = looks(before)?;
+    // Not earlier: weights with small parameters in them are a copy.
+    let after = &Policy { model: frozen(&learned.model), ..learned };
+    let after_eval = looks(after)?;
     summary::write(
         session,
         &Finished {

@@ -70,8 +70,7 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     }
     let Playing { setting, policy, .. } = training;
     tuned::write(session.directory.path(), &policy, recipe)?;
-    let after = Policy { model: frozen(&policy.model), ..policy };
-    finish(session, &setting, (&before, &after), (&task.name, &selected.name, &held_out))
+    finish(session, &setting, (&before, policy), (&task.name, &selected.name, &held_out))
 }
 
 impl Playing<'_> {

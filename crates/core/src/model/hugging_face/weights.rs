@@ -34,7 +34,7 @@ pub(super) fn read_module<M: Module>(
     (stored, adapter): (Stored<'_>, Option<&Sums<'_>>),
 ) -> Result<M, CheckpointError> {
     let source = Source::open(stored)?;
-    let mut shapes = Shapes { path: Path::default(), shapes: BTreeMap::new() };
+    let mut shapes = Shapes::default();
     model.visit(&mut shapes);
     source.only(&entries)?;
     let (path, cut, failed) = (Path::default(), BTreeMap::new(), None);
@@ -155,9 +155,11 @@ pub(super) fn transpose(matrix: &HostTensor) -> HostTensor {
     HostTensor { shape: vec![columns, rows], values }
 }
 
-struct Shapes {
+/// Shapes of parameters by name; nothing leaves the device.
+#[derive(Default)]
+pub(super) struct Shapes {
     path: Path,
-    shapes: BTreeMap<String, Vec<usize>>,
+    pub(super) shapes: BTreeMap<String, Vec<usize>>,
 }
 
 impl ModuleVisitor for Shapes {

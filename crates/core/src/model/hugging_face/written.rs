@@ -21,11 +21,14 @@ use super::stored::Stored;
 use super::tables::{Entry, entries};
 #[cfg(feature = "train")]
 use super::weights::each_stored;
-use super::weights::transpose;
+use super::weights::{Shapes, transpose};
 use crate::model::Transformer;
 #[cfg(feature = "train")]
 use crate::model::TransformerConfig;
 use crate::model::parameters::Path;
+
+/// Numbers that become bytes together.
+const AT_ONCE: usize = 1 << 16;
 
 /// The number type of stored weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,29 +108,31 @@ async fn write_tensors<S: Write>(
     begin: impl FnOnce(Vec<u8>) -> io::Result<S>,
 ) -> Result<S, CheckpointError> {
     entries.sort_by(|one, other| one.name.cmp(&other.name));
-    let mut collect = Collect { path: Path::default(), tensors: Vec::new() };
-    model.visit(&mut collect);
-    let mut tensors: BTreeMap<_, _> =
-        collect.tensors.into_iter().map(|(name, tensor, shape)| (name, (tensor, shape))).collect();
-    let shape = |part: &String| tensors[part].1.as_slice();
+    let mut shapes = Shapes::default();
+    model.visit(&mut shapes);
+    let shape = |part: &String| shapes.shapes[part].as_slice();
     let mut sink = begin(announced(entries.iter().map(|entry| {
         let shape = entry.shape(entry.parts.iter().map(shape));
         (entry.name.as_str(), (stored_as.dtype(), shape))
     }))?)?;
     // One stored tensor at a time leaves the device, in the order of the file.
     for entry in entries {
+        let mut collect = Collect::of(&entry);
+        model.visit(&mut collect);
         let mut parts = Vec::with_capacity(entry.parts.len());
         for part in &entry.parts {
             let (tensor, shape) =
-                tensors.remove(part).expect("the table names each parameter once");
+                collect.tensors.remove(part).expect("the table names each parameter once");
             let data = tensor.into_data_async().await;
             let data = data.map_err(|error| CheckpointError::Device(format!("{error:?}")))?;
-            let values = data.convert::<f32>().try_to_vec().expect("converted to f32");
+            let values = data.convert::<f32>().try_into_vec().expect("converted to f32");
             parts.push(HostTensor { shape, values });
         }
-        let joined = join(parts.iter().collect());
+        let joined = join(parts);
         let tensor = if entry.transposed { transpose(&joined) } else { joined };
-        sink.write_all(&stored_as.bytes(&tensor.values))?;
+        for values in tensor.values.chunks(AT_ONCE) {
+            sink.write_all(&stored_as.bytes(values))?;
+        }
     }
     Ok(sink)
 }
@@ -198,7 +203,10 @@ fn announced<'a>(
 }
 
 /// Sets parameters side by side along the last dimension.
-fn join(parts: Vec<&HostTensor>) -> HostTensor {
+fn join(mut parts: Vec<HostTensor>) -> HostTensor {
+    if parts.len() == 1 {
+        return parts.remove(0);
+    }
     let widths: Vec<usize> = parts.iter().map(|part| part.shape[part.shape.len() - 1]).collect();
     let rows = parts[0].values.len() / widths[0];
     let mut values = Vec::with_capacity(rows * widths.iter().sum::<usize>());
@@ -212,12 +220,20 @@ fn join(parts: Vec<&HostTensor>) -> HostTensor {
     HostTensor { shape, values }
 }
 
-struct Collect {
+/// Takes the parameters of one stored tensor from the device: laid out anew, they are copies.
+struct Collect<'a> {
     path: Path,
-    tensors: Vec<(String, Tensor<1>, Vec<usize>)>,
+    wanted: &'a Entry,
+    tensors: BTreeMap<String, (Tensor<1>, Vec<usize>)>,
 }
 
-impl ModuleVisitor for Collect {
+impl<'a> Collect<'a> {
+    fn of(wanted: &'a Entry) -> Self {
+        Self { path: Path::default(), wanted, tensors: BTreeMap::new() }
+    }
+}
+
+impl ModuleVisitor for Collect<'_> {
     fn enter_module(&mut self, name: &str, _: &str) {
         self.path.enter(name);
     }
@@ -227,8 +243,11 @@ impl ModuleVisitor for Collect {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let tensor = param.val().without_autodiff();
-        let shape = tensor.shape().to_vec();
-        self.tensors.push((self.path.name(), tensor.flatten(0, D - 1), shape));
+        let name = self.path.name();
+        if self.wanted.parts.contains(&name) {
+            let tensor = param.val().without_autodiff();
+            let shape = tensor.shape().to_vec();
+            self.tensors.insert(name, (tensor.flatten(0, D - 1), shape));
+        }
     }
 }
