@@ -6,12 +6,13 @@
 
 use burn::tensor::Device;
 use kudos_schema::{
-    Adapts, Container, ContainerError, Part, PolicyManifest, hexadecimal, pack_bundle,
+    Adapts, Container, ContainerError, MAX_HEAD_BYTES, Part, PolicyManifest, hexadecimal,
+    pack_bundle, read_manifest,
 };
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::model::hugging_face::{Adapter, config_from_json, stored_numbers};
+use crate::model::hugging_face::{Adapter, Stored, Weights, config_from_json, stored_numbers};
 use crate::policy::{Policy, PolicyError, PolicyFiles};
 use crate::text::chat::ChatTemplate;
 #[cfg(feature = "train")]
@@ -143,22 +144,33 @@ pub fn pack(manifest: PolicyManifest, files: &PolicyFiles) -> Result<Vec<u8>, Bu
     Ok(pack_bundle(manifest, &parts.map(|(name, bytes)| (name, sha256(bytes), bytes))))
 }
 
-/// Takes a bundle apart.
+/// Takes a bundle apart. Weights of a bundle that lies elsewhere stay there until they are asked for.
 ///
 /// # Errors
 /// If it is no bundle or damaged.
-pub fn unpack(bytes: &[u8]) -> Result<Unpacked, BundleError> {
-    let container = Container::read(bytes)?;
-    if let Some(adapts) = container.manifest.adapts {
+pub fn unpack<'a>(bundle: impl Into<Stored<'a>>) -> Result<Unpacked, BundleError> {
+    let bundle = bundle.into();
+    let size = bundle.size();
+    let head = bundle.piece(0, size.min(MAX_HEAD_BYTES)).map_err(PolicyError::from)?;
+    let manifest = read_manifest(&head)?;
+    manifest.check_places(size as u64)?;
+    if let Some(adapts) = manifest.adapts {
         return Err(BundleError::Base(adapts.base));
     }
-    let files = PolicyFiles {
-        config: text(container.part(CONFIG)?)?,
-        weights: sound(container.part(WEIGHTS)?)?.to_vec().into(),
-        tokenizer: text(container.part(TOKENIZER)?)?,
-        tokenizer_config: text(container.part(TOKENIZER_CONFIG)?)?,
+    let part = |name| sound(bundle, manifest.part(name)?);
+    let text = |name| {
+        let bytes = part(name)?;
+        let bytes = bytes.bytes().map_err(PolicyError::from)?;
+        let text = String::from_utf8(bytes.into_owned());
+        text.map_err(|_| BundleError::NotText { part: name.to_owned() })
     };
-    Ok(Unpacked { manifest: container.manifest, files })
+    let files = PolicyFiles {
+        config: text(CONFIG)?,
+        weights: part(WEIGHTS)?,
+        tokenizer: text(TOKENIZER)?,
+        tokenizer_config: text(TOKENIZER_CONFIG)?,
+    };
+    Ok(Unpacked { manifest, files })
 }
 
 /// An adapter whose bundle was taken apart.
@@ -179,7 +191,8 @@ pub struct UnpackedAdapter {
 pub fn unpack_adapter(bytes: &[u8]) -> Result<Option<UnpackedAdapter>, BundleError> {
     let container = Container::read(bytes)?;
     let Some(Adapts { base, scale }) = container.manifest.adapts.clone() else { return Ok(None) };
-    let weights = sound(container.part(ADAPTER_WEIGHTS)?)?.to_vec();
+    let weights = sound(bytes.into(), container.manifest.part(ADAPTER_WEIGHTS)?)?;
+    let weights = weights.bytes().map_err(PolicyError::from)?.into_owned();
     let (manifest, adapter) = (container.manifest, Adapter { weights, scale });
     Ok(Some(UnpackedAdapter { manifest, base, adapter }))
 }
@@ -196,7 +209,7 @@ pub fn load(bundles: &[&[u8]], device: &Device) -> Result<(PolicyManifest, Polic
         return Ok((unpacked.manifest, policy));
     };
     let base = bundles.get(1).filter(|base| sha256(base) == upper.base);
-    let base = unpack(base.ok_or(BundleError::Base(upper.base))?)?;
+    let base = unpack(*base.ok_or(BundleError::Base(upper.base))?)?;
     Ok((upper.manifest, base.load_adapted(Some(&upper.adapter), device)?))
 }
 
@@ -235,15 +248,12 @@ pub fn sha256(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
 }
 
-/// The bytes of a part whose hash is right.
-fn sound<'a>((part, bytes): (&Part, &'a [u8])) -> Result<&'a [u8], BundleError> {
-    if sha256(bytes) != part.sha256 {
+/// A part of a bundle, whose hash is right.
+fn sound(bundle: Stored<'_>, part: &Part) -> Result<Weights, BundleError> {
+    let bytes = bundle.within(part.offset as usize, part.bytes as usize);
+    let bytes = bytes.map_err(PolicyError::from)?;
+    if bytes.sha256().map_err(PolicyError::from)? != part.sha256 {
         return Err(BundleError::Damaged { part: part.name.clone() });
     }
     Ok(bytes)
-}
-
-fn text((part, bytes): (&Part, &[u8])) -> Result<String, BundleError> {
-    let text = std::str::from_utf8(sound((part, bytes))?);
-    text.map(str::to_owned).map_err(|_| BundleError::NotText { part: part.name.clone() })
 }

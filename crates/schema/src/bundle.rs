@@ -20,6 +20,8 @@ const HEAD: usize = 16;
 const ALIGNMENT: usize = 64;
 /// No manifest is longer; a longer one is damage or malice.
 const MAX_MANIFEST_BYTES: usize = 1 << 20;
+/// Bytes from the start of a bundle in which its manifest ends.
+pub const MAX_HEAD_BYTES: usize = HEAD + MAX_MANIFEST_BYTES;
 
 /// What a bundle says of its policy.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -154,6 +156,31 @@ impl PolicyManifest {
     pub fn base(&self) -> Option<&str> {
         self.adapts.as_ref().map(|adapts| &*adapts.base)
     }
+
+    /// Checks that every part lies within a bundle of `size` bytes, one behind the other.
+    ///
+    /// # Errors
+    /// The first that does not.
+    pub fn check_places(&self, size: u64) -> Result<(), ContainerError> {
+        let mut end = HEAD as u64;
+        for part in &self.parts {
+            let fits = part.offset.checked_add(part.bytes).is_some_and(|end| end <= size);
+            if part.offset < end || !fits {
+                return Err(ContainerError::Misplaced { part: part.name.clone() });
+            }
+            end = part.offset + part.bytes;
+        }
+        Ok(())
+    }
+
+    /// The part called `name`.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn part(&self, name: &'static str) -> Result<&Part, ContainerError> {
+        let part = self.parts.iter().find(|part| part.name == name);
+        part.ok_or(ContainerError::Missing { part: name })
+    }
 }
 
 impl<'a> Container<'a> {
@@ -163,14 +190,7 @@ impl<'a> Container<'a> {
     /// The bytes are no bundle, of another version, cut off, or their parts overlap.
     pub fn read(bytes: &'a [u8]) -> Result<Self, ContainerError> {
         let manifest = read_manifest(bytes)?;
-        let mut end = HEAD as u64;
-        for part in &manifest.parts {
-            let fits = part.offset.checked_add(part.bytes).is_some_and(|e| e <= bytes.len() as u64);
-            if part.offset < end || !fits {
-                return Err(ContainerError::Misplaced { part: part.name.clone() });
-            }
-            end = part.offset + part.bytes;
-        }
+        manifest.check_places(bytes.len() as u64)?;
         Ok(Self { manifest, bytes })
     }
 
@@ -179,8 +199,7 @@ impl<'a> Container<'a> {
     /// # Errors
     /// If there is none.
     pub fn part(&self, name: &'static str) -> Result<(&Part, &'a [u8]), ContainerError> {
-        let part = self.manifest.parts.iter().find(|part| part.name == name);
-        let part = part.ok_or(ContainerError::Missing { part: name })?;
+        let part = self.manifest.part(name)?;
         let begin = part.offset as usize;
         Ok((part, &self.bytes[begin..begin + part.bytes as usize]))
     }

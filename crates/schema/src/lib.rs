@@ -19,8 +19,8 @@ mod sample;
 mod turns;
 
 pub use bundle::{
-    Adapts, BUNDLE_VERSION, Catalog, CatalogEntry, Container, ContainerError, Part, PolicyManifest,
-    pack_bundle, read_manifest,
+    Adapts, BUNDLE_VERSION, Catalog, CatalogEntry, Container, ContainerError, MAX_HEAD_BYTES, Part,
+    PolicyManifest, pack_bundle, read_manifest,
 };
 pub use collector::{
     Arm, AskedQuery, AskedReason, CURSOR_HEADER, Check, CheckCounts, CheckOutcome, CheckReceipt,

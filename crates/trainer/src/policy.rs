@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kudos_core::bundle::{self, BundleError, Unpacked};
 use kudos_core::gguf::is_gguf;
-use kudos_core::model::hugging_face::{Pieces, StoredAs, Weights, write_weights_to};
+use kudos_core::model::hugging_face::{Pieces, Stored, StoredAs, Weights, write_weights_to};
 pub use kudos_core::policy::{Example, Policy, PolicyError, PolicyFiles};
 use pollster::block_on;
 use thiserror::Error;
@@ -82,7 +82,7 @@ pub fn read(path: &Path) -> Result<PolicyFiles, ReadPolicyError> {
 /// # Errors
 /// If it cannot be read or is no sound bundle.
 pub fn read_bundle(path: &Path) -> Result<Unpacked, ReadPolicyError> {
-    unpack(path, &read_bytes(path)?)
+    unpack(path, &open(path)?)
 }
 
 /// The weights in a file, which stay there until they are asked for.
@@ -116,12 +116,12 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, ReadPolicyError> {
     std::fs::read(path).map_err(|source| at(path, source))
 }
 
-/// Takes the bytes of the bundle at `path` apart.
+/// Takes what the bundle at `path` holds apart.
 ///
 /// # Errors
-/// If they are no sound bundle.
-pub fn unpack(path: &Path, bytes: &[u8]) -> Result<Unpacked, ReadPolicyError> {
-    let checked = bundle::unpack(bytes).and_then(|unpacked| {
+/// If it is no sound bundle.
+pub fn unpack<'a>(path: &Path, held: impl Into<Stored<'a>>) -> Result<Unpacked, ReadPolicyError> {
+    let checked = bundle::unpack(held).and_then(|unpacked| {
         unpacked.check_template()?;
         Ok(unpacked)
     });

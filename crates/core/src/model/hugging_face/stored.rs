@@ -133,4 +133,23 @@ impl<'a> Stored<'a> {
             }
         }
     }
+
+    /// Those bytes by themselves; where they lie elsewhere, they stay there.
+    ///
+    /// # Errors
+    /// As [`Self::piece`].
+    pub(crate) fn within(self, at: usize, length: usize) -> Result<Weights, CheckpointError> {
+        match self {
+            Self::Bytes(_) => Ok(self.piece(at, length)?.into_owned().into()),
+            #[cfg(feature = "train")]
+            Self::Pieces(Pieces { size, fetch }) => {
+                if at.checked_add(length).is_none_or(|end| end > *size) {
+                    return Err(CheckpointError::Container("it ends early".to_owned()));
+                }
+                let fetch = Arc::clone(fetch);
+                let fetch = move |from, count| fetch(at + from, count);
+                Ok(Weights::Pieces(Pieces { size: length, fetch: Arc::new(fetch) }))
+            }
+        }
+    }
 }
