@@ -58,7 +58,8 @@ pub enum Trend {
 pub struct Progress {
     display: Display,
     bar: ProgressBar,
-    first_step: u64,
+    /// When the first step of this process was shown, and which it was.
+    began: Option<(Duration, u64)>,
     steps: u64,
     headlines: Vec<f64>,
     last_plain: Option<Duration>,
@@ -115,14 +116,17 @@ impl Progress {
             .expect("the template is a constant that parses");
         let bar = ProgressBar::with_draw_target(Some(steps), target).with_style(style);
         bar.set_position(first_step);
-        Self { display, bar, first_step, steps, headlines: Vec::new(), last_plain: None }
+        Self { display, bar, began: None, steps, headlines: Vec::new(), last_plain: None }
     }
 
     /// Shows a step, `elapsed` after the run or its continuation began.
     pub fn show(&mut self, report: &StepReport, elapsed: Duration) {
         self.headlines.push(report.headline.1);
-        let done = report.step.saturating_sub(self.first_step);
-        let left = time_left(elapsed, done, self.steps.saturating_sub(report.step));
+        // What came before the first step, such as a teacher, is not repeated.
+        let (began, first) = *self.began.get_or_insert((elapsed, report.step));
+        let done = report.step.saturating_sub(first);
+        let left =
+            time_left(elapsed.saturating_sub(began), done, self.steps.saturating_sub(report.step));
         let text = line(report, self.steps, Trend::of(&self.headlines), left);
         match self.display {
             Display::Live => {
