@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::Device;
+use kudos_core::bundle::unpack;
 use kudos_core::model::Transformer;
 use kudos_core::model::hugging_face::{
     Pieces, StoredAs, Weights, config_from_json, read_weights, stored_numbers, write_weights,
+    write_weights_to,
 };
 use kudos_core::policy::PolicyFiles;
 use pollster::block_on;
@@ -56,6 +58,35 @@ fn a_gguf_file_read_piece_by_piece_is_the_same_policy() {
         assert_eq!(files.tokenizer, at_once.tokenizer);
         let model = |files: &PolicyFiles| written(&files.load(&Device::flex()).unwrap().model);
         assert_eq!(model(&files), model(&at_once), "{name}");
+    }
+}
+
+#[test]
+fn a_bundle_read_piece_by_piece_is_the_same_policy_and_its_weights_stay() {
+    let bytes = trainer::policy::EMBEDDED;
+    let at_once = unpack(bytes).unwrap();
+    let (pieces, longest) = elsewhere(bytes.to_vec());
+    let unpacked = unpack(&pieces).unwrap();
+    assert!(longest.load(Ordering::Relaxed) < bytes.len() / 2, "no piece is all of the weights");
+    assert!(matches!(unpacked.files.weights, Weights::Pieces(_)));
+    assert_eq!(unpacked.manifest, at_once.manifest);
+    assert_eq!(unpacked.files.tokenizer, at_once.files.tokenizer);
+    assert_eq!(unpacked.files.weights.bytes().unwrap(), at_once.files.weights.bytes().unwrap());
+    let mut spoiled = bytes.to_vec();
+    *spoiled.last_mut().unwrap() ^= 1;
+    let said = unpack(&elsewhere(spoiled).0).unwrap_err().to_string();
+    assert!(said.contains("model.safetensors"), "{said}");
+    let cut = elsewhere(bytes[..bytes.len() - 1].to_vec()).0;
+    assert!(unpack(&cut).unwrap_err().to_string().contains("model.safetensors"));
+}
+
+#[test]
+fn what_goes_to_a_file_tensor_by_tensor_are_the_same_bytes() {
+    let policy = unpack(trainer::policy::EMBEDDED).unwrap().load(&Device::flex()).unwrap();
+    for stored_as in [StoredAs::F32, StoredAs::F16] {
+        let mut sink = Vec::new();
+        block_on(write_weights_to(&policy.model, stored_as, &mut sink)).unwrap();
+        assert!(sink == block_on(write_weights(&policy.model, stored_as)).unwrap());
     }
 }
 

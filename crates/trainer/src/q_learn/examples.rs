@@ -62,7 +62,7 @@ pub(super) fn gather(
     let trajectories = best_of(episodes, share, (recipe, &tokenizer, longest));
     if trajectories.is_empty() {
         return Err(usage(format!(
-            "no game has a choice of data.min_return and fits a context of {longest} tokens: ask for less, or give a larger one"
+            "no game fits a context of {longest} tokens and has a choice to learn from: give a larger one, or a lower data.min_return"
         )));
     }
     Ok(Examples { tokenizer, longest, trajectories, outcome: tally.outcome() })

@@ -122,8 +122,7 @@ impl<'a> Stored<'a> {
     /// # Errors
     /// If there are not that many, or they cannot be fetched.
     pub(crate) fn piece(self, at: usize, length: usize) -> Result<Cow<'a, [u8]>, CheckpointError> {
-        let end = at.checked_add(length).filter(|end| *end <= self.size());
-        let end = end.ok_or_else(|| CheckpointError::Container("it ends early".to_owned()))?;
+        let end = self.end(at, length)?;
         match self {
             Self::Bytes(bytes) => Ok(Cow::Borrowed(&bytes[at..end])),
             #[cfg(feature = "train")]
@@ -134,6 +133,12 @@ impl<'a> Stored<'a> {
         }
     }
 
+    /// Where `length` bytes from `at` on end.
+    fn end(self, at: usize, length: usize) -> Result<usize, CheckpointError> {
+        let end = at.checked_add(length).filter(|end| *end <= self.size());
+        end.ok_or_else(|| CheckpointError::Container("it ends early".to_owned()))
+    }
+
     /// Those bytes by themselves; where they lie elsewhere, they stay there.
     ///
     /// # Errors
@@ -142,10 +147,8 @@ impl<'a> Stored<'a> {
         match self {
             Self::Bytes(_) => Ok(self.piece(at, length)?.into_owned().into()),
             #[cfg(feature = "train")]
-            Self::Pieces(Pieces { size, fetch }) => {
-                if at.checked_add(length).is_none_or(|end| end > *size) {
-                    return Err(CheckpointError::Container("it ends early".to_owned()));
-                }
+            Self::Pieces(Pieces { fetch, .. }) => {
+                self.end(at, length)?;
                 let fetch = Arc::clone(fetch);
                 let fetch = move |from, count| fetch(at + from, count);
                 Ok(Weights::Pieces(Pieces { size: length, fetch: Arc::new(fetch) }))
