@@ -307,6 +307,29 @@ fn gradients_of_a_whole_model_are_finite_differences() {
 }
 
 #[test]
+fn choices_of_too_low_a_return_are_judged_and_not_imitated() {
+    let (model, chosen) = (uneven(1), Chosen::of(&batch()));
+    let estimates = model.forward(&chosen.read);
+    let mut returns = chosen.returns.clone();
+    returns.sort_by(f32::total_cmp);
+    let least = returns[3];
+    let loss = |imitated_from, chosen: &Chosen| {
+        let learning =
+            ValueLearning { method: Method::Mc, imitated_from, ..ValueLearning::default() };
+        let aims = learning.aims(&estimates, &estimates, chosen);
+        learning.loss(&estimates, &aims, chosen)
+    };
+    let filtered = loss(Some(f64::from(least)), &chosen);
+    let mut heeded = chosen.clone();
+    for (weight, value) in heeded.weights.iter_mut().zip(&chosen.returns) {
+        *weight *= f32::from(u8::from(*value >= least));
+    }
+    assert!(heeded.weights.iter().filter(|weight| **weight > 0.0).count() < chosen.weights.len());
+    near(&values(filtered.imitation), &values(loss(None, &heeded).imitation), "imitation");
+    near(&values(filtered.q), &values(loss(None, &chosen).q), "worth");
+}
+
+#[test]
 fn the_size_of_micro_batches_changes_nothing() {
     let (tracked, copy) = (tracked(uneven(1)), uneven(3));
     let learning = ValueLearning { conservatism: 0.3, ..ValueLearning::default() };

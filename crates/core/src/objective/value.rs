@@ -12,6 +12,7 @@
 //! looked for among tokens that the logits think at least that share as likely as the likeliest (discrete BCQ), in
 //! decoding too: Q of what the data never chose is not learned, and a maximum over it is a maximum over errors. Snell et al.
 //! take V itself for y; on one small trunk the estimates then chase each other (LOG.md), so that V' stands here.
+//! `imitated_from` leaves the last term to choices of at least that return: filtered imitation, of choices instead of games.
 //! Range: 0 and more.
 //! Misleads when: the data has no good actions to stitch together; dqn without c and support overrates what it never saw.
 //! Reference: Watkins 1989; Mnih et al. 2015; van Hasselt et al. 2016; Fujimoto et al. 2019 (discrete BCQ); Kumar et al. 2020
@@ -59,6 +60,8 @@ pub struct ValueLearning {
     pub conservatism: f64,
     /// Factor of imitation (i).
     pub imitation: f64,
+    /// The least return of a choice that is imitated; none = all are. What others are worth is learned all the same.
+    pub imitated_from: Option<f64>,
     /// Share of the likeliest token's probability that a token must have to be looked at; 0 = all are.
     pub support: f64,
 }
@@ -142,6 +145,7 @@ impl Default for ValueLearning {
             expectile: 0.9,
             conservatism: 0.1,
             imitation: 1.0,
+            imitated_from: None,
             support: 0.0,
         }
     }
@@ -299,12 +303,14 @@ impl ValueLearning {
             let miss = at(q, tokens.clone()) - aim(&aims.q);
             (miss.clone() * miss * weights.clone()).sum().mul_scalar(0.5)
         };
-        let surprise = |logits: &Tensor<2>| {
+        let surprise_of = |logits: &Tensor<2>, weights: Tensor<1>| {
             let scoring = Scoring { temperature: 1.0, entropy: EntropyUse::Skip };
             let scores = score_logits(logits.clone(), tokens.clone(), scoring);
-            (scores.log_probs * weights.clone()).sum().neg()
+            (scores.log_probs * weights).sum().neg()
         };
-        let imitation = surprise(&model.logits);
+        let surprise = |logits: &Tensor<2>| surprise_of(logits, weights.clone());
+        let imitated = Chosen::numbers(&self.imitated(chosen), &device);
+        let imitation = surprise_of(&model.logits, imitated);
         let none = imitation.clone().mul_scalar(0.0);
         let (q, conservative) = match self.method {
             Method::Bc => (none.clone(), none.clone()),
@@ -326,6 +332,13 @@ impl ValueLearning {
             + conservative.clone().mul_scalar(self.conservatism)
             + imitation.clone().mul_scalar(imitation_factor);
         ValueLoss { total, q, v, conservative, imitation }
+    }
+
+    /// Shares in imitation.
+    fn imitated(&self, chosen: &Chosen) -> Vec<f32> {
+        let least = self.imitated_from.map_or(f32::NEG_INFINITY, |least| least as f32);
+        let share = |(weight, value): (&f32, &f32)| if *value < least { 0.0 } else { *weight };
+        chosen.weights.iter().zip(&chosen.returns).map(share).collect()
     }
 
     /// `[N], [N] -> [1]`

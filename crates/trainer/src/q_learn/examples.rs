@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
+use kudos_core::objective::Method;
 use kudos_core::rollout::{Trajectory, Transcript, trajectories};
 use kudos_core::task::game::scripted::Scripted;
 use kudos_core::task::game::words::Words;
@@ -62,7 +63,7 @@ pub(super) fn gather(
     let trajectories = best_of(episodes, share, (recipe, &tokenizer, longest));
     if trajectories.is_empty() {
         return Err(usage(format!(
-            "no game fits a context of {longest} tokens and has a choice to learn from: give a larger one, or a lower data.min_return"
+            "no game fits a context of {longest} tokens and has a choice to learn from: give a larger one, or a lower value.imitated_from"
         )));
     }
     Ok(Examples { tokenizer, longest, trajectories, outcome: tally.outcome() })
@@ -82,9 +83,11 @@ pub(super) fn best_of(
     let all = episodes
         .iter()
         .flat_map(|one| trajectories(&Transcript::of(one, tokenizer), recipe.value.gamma));
-    let all = all.map(|one| match recipe.data.min_return {
-        None => one,
-        Some(least) => heeding((least * recipe.data.reward_scale) as f32, one),
+    let all = all.map(|one| match (recipe.value.method, recipe.value.imitated_from) {
+        // The worth of the others is learned, too.
+        (Method::Mc | Method::Dqn | Method::DoubleDqn | Method::Cql | Method::Ilql, _) => one,
+        (Method::Bc, None) => one,
+        (Method::Bc, Some(least)) => heeding(least as f32, one),
     });
     let fits = |one: &Trajectory| {
         one.experience.prompt.len() + one.experience.completion.len() <= longest
@@ -97,7 +100,7 @@ pub(super) fn best_of(
     }
 }
 
-/// A trajectory of which only choices of at least this return are learned; the others are read.
+/// A trajectory of which only choices of at least this return are learned; the others are read, in no batch's count.
 fn heeding(least: f32, mut one: Trajectory) -> Trajectory {
     for (weight, value) in one.experience.weights.iter_mut().zip(&one.returns) {
         if *value < least {
@@ -164,6 +167,7 @@ fn read(path: &Path, game: Kind) -> Result<Vec<Episode>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kudos_core::objective::ValueLearning;
 
     #[test]
     fn the_best_share_is_that_of_the_highest_return() {
@@ -209,10 +213,11 @@ mod tests {
     fn choices_of_too_low_a_return_are_read_and_not_learned() {
         let recipe = QRecipe {
             game: Kind::Wordle,
-            data: super::super::recipe::GameData {
-                games: 40,
-                min_return: Some(0.0),
-                ..Default::default()
+            data: super::super::recipe::GameData { games: 40, ..Default::default() },
+            value: ValueLearning {
+                method: Method::Bc,
+                imitated_from: Some(0.0),
+                ..ValueLearning::default()
             },
             architecture: crate::recipe::Architecture {
                 context_length: 128,

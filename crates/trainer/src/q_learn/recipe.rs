@@ -60,8 +60,6 @@ pub struct GameData {
     pub dataset: Option<PathBuf>,
     /// Share of the games that is learned from, those of the highest return first.
     pub best_share: f64,
-    /// The least that a choice has to have earned to the end of its game to be imitated; others are only read.
-    pub min_return: Option<f64>,
     /// How often a choice is learned from that was met several times.
     pub alike: Alike,
     /// Factor of every reward, so that estimates are of the order of 1.
@@ -148,7 +146,6 @@ impl Default for GameData {
             games: 1000,
             dataset: None,
             best_share: 1.0,
-            min_return: None,
             alike: Alike::Each,
             reward_scale: 0.1,
         }
@@ -232,11 +229,6 @@ fn validate(recipe: &QRecipe) -> Result<()> {
         ("micro_batch_size", recipe.micro_batch_size > 0, "at least 1"),
         ("data.games", data.games > 0, "at least 1"),
         ("data.best_share", share(data.best_share), "above 0 and at most 1"),
-        (
-            "data.min_return",
-            data.min_return.is_none() || value.method == Method::Bc,
-            "left out: what is estimated is worth of bad choices too",
-        ),
         ("data.reward_scale", data.reward_scale > 0.0, "above 0"),
         ("own.games", own.games > 0, "at least 1"),
         ("own.best_share", share(own.best_share), "above 0 and at most 1"),
