@@ -71,10 +71,9 @@ impl Visibility {
         let [batch, _, time, _] = self.bias.dims();
         let options = (&self.bias.device(), self.bias.dtype());
         let seen = Tensor::<4>::zeros([batch, 1, time, length], options);
-        Self {
-            hidden: Tensor::cat(vec![seen.clone().greater_elem(0.5), self.hidden], 3),
-            bias: Tensor::cat(vec![seen, self.bias], 3),
-        }
+        // Not joined as truth values, which have another number type once sequences were selected.
+        let bias = Tensor::cat(vec![seen, self.bias], 3);
+        Self { hidden: bias.clone().lower_elem(-1.0), bias }
     }
 
     /// The same for the first `length` keys only.
