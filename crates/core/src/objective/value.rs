@@ -334,10 +334,15 @@ impl ValueLearning {
         ValueLoss { total, q, v, conservative, imitation }
     }
 
+    /// Whether a choice of this return is imitated.
+    pub fn imitates(&self, value: f32) -> bool {
+        self.imitated_from.is_none_or(|least| value >= least as f32)
+    }
+
     /// Shares in imitation.
     fn imitated(&self, chosen: &Chosen) -> Vec<f32> {
-        let least = self.imitated_from.map_or(f32::NEG_INFINITY, |least| least as f32);
-        let share = |(weight, value): (&f32, &f32)| if *value < least { 0.0 } else { *weight };
+        let share =
+            |(weight, value): (&f32, &f32)| if self.imitates(*value) { *weight } else { 0.0 };
         chosen.weights.iter().zip(&chosen.returns).map(share).collect()
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
-use kudos_core::objective::Method;
+use kudos_core::objective::{Method, ValueLearning};
 use kudos_core::rollout::{Trajectory, Transcript, trajectories};
 use kudos_core::task::game::scripted::Scripted;
 use kudos_core::task::game::words::Words;
@@ -83,11 +83,10 @@ pub(super) fn best_of(
     let all = episodes
         .iter()
         .flat_map(|one| trajectories(&Transcript::of(one, tokenizer), recipe.value.gamma));
-    let all = all.map(|one| match (recipe.value.method, recipe.value.imitated_from) {
-        // The worth of the others is learned, too.
-        (Method::Mc | Method::Dqn | Method::DoubleDqn | Method::Cql | Method::Ilql, _) => one,
-        (Method::Bc, None) => one,
-        (Method::Bc, Some(least)) => heeding(least as f32, one),
+    let all = all.map(|one| match recipe.value.method {
+        Method::Bc => heeding(&recipe.value, one),
+        // The worth of what is not imitated is learned, too.
+        Method::Mc | Method::Dqn | Method::DoubleDqn | Method::Cql | Method::Ilql => one,
     });
     let fits = |one: &Trajectory| {
         one.experience.prompt.len() + one.experience.completion.len() <= longest
@@ -100,10 +99,10 @@ pub(super) fn best_of(
     }
 }
 
-/// A trajectory of which only choices of at least this return are learned; the others are read, in no batch's count.
-fn heeding(least: f32, mut one: Trajectory) -> Trajectory {
+/// A trajectory of which only what is imitated is learned; the rest is read, in no batch's count.
+fn heeding(learning: &ValueLearning, mut one: Trajectory) -> Trajectory {
     for (weight, value) in one.experience.weights.iter_mut().zip(&one.returns) {
-        if *value < least {
+        if !learning.imitates(*value) {
             *weight = 0.0;
         }
     }
@@ -167,7 +166,6 @@ fn read(path: &Path, game: Kind) -> Result<Vec<Episode>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kudos_core::objective::ValueLearning;
 
     #[test]
     fn the_best_share_is_that_of_the_highest_return() {
