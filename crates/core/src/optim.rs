@@ -8,15 +8,14 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::first_order::constant;
 use crate::model::hugging_face::numbers;
-use crate::model::parameters::Path;
+use crate::model::parameters::{changed, each};
 use crate::tuning::Allocator;
 
 /// The gradient of every trained parameter in f32, flat, by name. Each `[n]`, n its number of values
@@ -122,10 +121,13 @@ impl Schedule {
 impl Gradients {
     /// Takes the gradients of `model`'s parameters out of a backward pass.
     pub fn of(model: &impl Module, mut gradients: burn::tensor::Gradients) -> Self {
-        let mut collect =
-            Collect { path: Path::default(), source: &mut gradients, by_name: BTreeMap::new() };
-        model.visit(&mut collect);
-        Self { by_name: collect.by_name }
+        let mut by_name = BTreeMap::new();
+        each(model, |name, parameter| {
+            if let Some(gradient) = parameter.gradient(&mut gradients) {
+                by_name.insert(name, gradient.cast(DType::F32));
+            }
+        });
+        Self { by_name }
     }
 
     /// Gradients by the parameters' names. Each `[n]`
@@ -215,12 +217,17 @@ impl AdamW {
     }
 
     /// The model, in f32, after one step against `gradients`.
-    pub fn step<M: Module>(&mut self, model: M, gradients: Gradients, learning_rate: f64) -> M {
+    pub fn step<M: Module>(&mut self, model: M, mut gradients: Gradients, learning_rate: f64) -> M {
         self.steps += 1;
-        let path = Path::default();
         let allocator = self.allocator.take();
         let seen = allocator.as_ref().map(|_| gradients.clone());
-        let model = model.map(&mut Update { path, optimizer: self, gradients, learning_rate });
+        let model = changed(model, |name, parameter| {
+            let gradient = gradients.by_name.remove(name)?;
+            let matrix = parameter.shape().len() >= 2;
+            let weight_decay = if matrix { self.config.weight_decay } else { 0.0 };
+            let rates = (learning_rate, weight_decay);
+            Some(self.update(name.to_owned(), parameter.flat(), gradient, rates))
+        });
         let (Some(mut allocator), Some(seen)) = (allocator, seen) else { return model };
         let model = allocator.after_step(model, &seen, self.steps as usize);
         self.allocator = Some(allocator);
@@ -316,58 +323,5 @@ impl AdamW {
             state.insert(name.to_owned(), Moments { first, second });
         }
         Ok(Self { config, steps, state, allocator: None })
-    }
-}
-
-struct Collect<'a> {
-    path: Path,
-    source: &'a mut burn::tensor::Gradients,
-    by_name: BTreeMap<String, Tensor<1>>,
-}
-
-impl ModuleVisitor for Collect<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = param.val().grad_remove(self.source) {
-            let flat: Tensor<1> = gradient.flatten(0, D - 1);
-            self.by_name.insert(self.path.name(), flat.cast(DType::F32));
-        }
-    }
-}
-
-struct Update<'a> {
-    path: Path,
-    optimizer: &'a mut AdamW,
-    gradients: Gradients,
-    learning_rate: f64,
-}
-
-impl ModuleMapper for Update<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = self.path.name();
-        let Some(gradient) = self.gradients.by_name.remove(&name) else { return param };
-        let weight_decay = if D >= 2 { self.optimizer.config.weight_decay } else { 0.0 };
-        let rates = (self.learning_rate, weight_decay);
-        param.map(|tensor| {
-            let shape = tensor.shape();
-            let flat: Tensor<1> = tensor.clone().without_autodiff().flatten(0, D - 1);
-            let updated = self.optimizer.update(name, flat, gradient, rates);
-            constant(updated.reshape(shape), &tensor).require_grad()
-        })
     }
 }

@@ -8,6 +8,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use rand::Rng;
 
 use super::transformer::Transformer;
+use crate::first_order::constant;
 
 /// Follows the path of a walk through a module.
 #[derive(Debug, Default)]
@@ -32,6 +33,100 @@ impl Path {
     }
 }
 
+/// One parameter as a walk comes to it: nothing is laid out or leaves the device before it is asked for.
+pub(crate) trait Parameter {
+    /// Its sizes.
+    fn shape(&self) -> Vec<usize>;
+
+    /// Its numbers without gradients; laid out anew, they are a copy. `[n]`
+    fn flat(&self) -> Tensor<1>;
+
+    /// Other numbers on its device and of its number type. `[n]`
+    fn filled_with(&self, values: Vec<f32>) -> Tensor<1>;
+
+    /// What the loss says of it, taken from `gradients`. `[n]`
+    #[cfg(feature = "train")]
+    fn gradient(&self, gradients: &mut burn::tensor::Gradients) -> Option<Tensor<1>>;
+}
+
+impl<const D: usize> Parameter for Param<Tensor<D>> {
+    fn shape(&self) -> Vec<usize> {
+        self.lazy_shape().to_vec()
+    }
+
+    fn flat(&self) -> Tensor<1> {
+        self.val().without_autodiff().flatten(0, D - 1)
+    }
+
+    fn filled_with(&self, values: Vec<f32>) -> Tensor<1> {
+        let (count, like) = (values.len(), self.val().without_autodiff());
+        Tensor::from_data(TensorData::new(values, [count]), (&like.device(), like.dtype()))
+    }
+
+    #[cfg(feature = "train")]
+    fn gradient(&self, gradients: &mut burn::tensor::Gradients) -> Option<Tensor<1>> {
+        Some(self.val().grad_remove(gradients)?.flatten(0, D - 1))
+    }
+}
+
+/// Shows every parameter with its name.
+pub(crate) fn each(model: &impl Module, mut look: impl FnMut(String, &dyn Parameter)) {
+    model.visit(&mut Walk { path: Path::default(), look: &mut look });
+}
+
+/// The module with other numbers where `change` has some, tracked as the old ones were. `-> [n]`
+pub(crate) fn changed<M: Module>(
+    module: M,
+    mut change: impl FnMut(&str, &dyn Parameter) -> Option<Tensor<1>>,
+) -> M {
+    module.map(&mut Change { path: Path::default(), change: &mut change })
+}
+
+struct Walk<'a> {
+    path: Path,
+    look: &'a mut dyn FnMut(String, &dyn Parameter),
+}
+
+impl ModuleVisitor for Walk<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        (self.look)(self.path.name(), param);
+    }
+}
+
+struct Change<'a> {
+    path: Path,
+    change: &'a mut dyn FnMut(&str, &dyn Parameter) -> Option<Tensor<1>>,
+}
+
+impl ModuleMapper for Change<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(numbers) = (self.change)(&self.path.name(), &param) else { return param };
+        param.map(|tensor| {
+            let numbers = numbers.reshape(tensor.shape());
+            match tensor.is_autodiff() {
+                true => constant(numbers, &tensor).set_require_grad(tensor.is_require_grad()),
+                false => numbers,
+            }
+        })
+    }
+}
+
 /// A random start: matrices from a normal distribution of standard deviation 0.02, those that end in
 /// the residual stream divided by `sqrt(2 n_layers)`, gains one, biases zero.
 ///
@@ -52,7 +147,16 @@ pub fn initialize_by_width(model: Transformer, coins: &mut impl Rng) -> Transfor
 
 fn start(model: Transformer, deviation: f64, coins: &mut impl Rng) -> Transformer {
     let residual_scale = (2.0 * model.config().n_layers as f64).powf(-0.5);
-    model.map(&mut Initialize { path: Path::default(), coins, deviation, residual_scale })
+    changed(model, |name, parameter| {
+        let shape = parameter.shape();
+        if shape.len() < 2 {
+            return None;
+        }
+        let residual = name.ends_with("output.weight") || name.ends_with("down.weight");
+        let deviation = deviation * if residual { residual_scale } else { 1.0 };
+        let draw = |_| (normal(coins) * deviation) as f32;
+        Some(parameter.filled_with((0..shape.iter().product::<usize>()).map(draw).collect()))
+    })
 }
 
 /// A parameter with the same number everywhere, made only if nothing takes its place before it is used.
@@ -71,55 +175,14 @@ pub(super) fn filled<const D: usize>(
 
 /// Number of trained values.
 pub fn count(model: &Transformer) -> usize {
-    let mut counter = Count(0);
-    model.visit(&mut counter);
-    counter.0
+    let mut count = 0;
+    each(model, |_, parameter| count += parameter.shape().iter().product::<usize>());
+    count
 }
 
 /// The same model with every parameter in `dtype`: the working copy of mixed precision.
 pub fn cast(model: Transformer, dtype: DType) -> Transformer {
     model.map(&mut Cast(dtype))
-}
-
-struct Initialize<'a, R> {
-    path: Path,
-    coins: &'a mut R,
-    deviation: f64,
-    residual_scale: f64,
-}
-
-impl<R: Rng> ModuleMapper for Initialize<'_, R> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if D < 2 {
-            return param;
-        }
-        let name = self.path.name();
-        let residual = name.ends_with("output.weight") || name.ends_with("down.weight");
-        let deviation = self.deviation * if residual { self.residual_scale } else { 1.0 };
-        param.map(|tensor| {
-            let shape = tensor.shape();
-            let values: Vec<f32> = (0..shape.num_elements())
-                .map(|_| (normal(self.coins) * deviation) as f32)
-                .collect();
-            replace(tensor, TensorData::new(values, shape))
-        })
-    }
-}
-
-struct Count(usize);
-
-impl ModuleVisitor for Count {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0 += param.val().shape().num_elements();
-    }
 }
 
 struct Cast(DType);

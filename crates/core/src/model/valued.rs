@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation};
 use rand::Rng;
 
-use super::parameters::{Path, filled, normal, replace};
+use super::parameters::{changed, each, filled, normal, replace};
 use super::{PaddingSide, Tokens, Transformer};
 
 /// One hidden layer of `2 D` between hidden states and what is said of them.
@@ -181,57 +181,17 @@ impl Estimates {
     }
 }
 
-/// Every parameter by name, flat.
-struct Read {
-    path: Path,
-    by_name: BTreeMap<String, Tensor<1>>,
-}
-
-/// Moves every parameter some way to another's.
-struct Toward {
-    path: Path,
-    to: BTreeMap<String, Tensor<1>>,
-    share: f64,
-}
-
 impl Valued {
     /// This model some way nearer to `other`, both without gradients: `self + share (other - self)`.
     #[must_use]
     pub fn toward(self, other: &Self, share: f64) -> Self {
-        let mut read = Read { path: Path::default(), by_name: BTreeMap::new() };
-        other.visit(&mut read);
-        self.map(&mut Toward { path: Path::default(), to: read.by_name, share })
-    }
-}
-
-impl ModuleVisitor for Read {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.by_name.insert(self.path.name(), param.val().flatten(0, D - 1));
-    }
-}
-
-impl ModuleMapper for Toward {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(to) = self.to.remove(&self.path.name()) else { return param };
-        param.map(|tensor| {
-            let to = to.reshape(tensor.shape());
-            tensor.clone() + (to - tensor).mul_scalar(self.share)
+        let mut to = BTreeMap::new();
+        each(other, |name, parameter| {
+            to.insert(name, parameter.flat());
+        });
+        changed(self, |name, parameter| {
+            let from = parameter.flat();
+            Some(from.clone() + (to.remove(name)? - from).mul_scalar(share))
         })
     }
 }

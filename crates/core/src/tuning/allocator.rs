@@ -10,14 +10,13 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use safetensors::SafeTensors;
 
 use super::options::AdaLora;
-use crate::first_order::constant;
 use crate::model::hugging_face::numbers;
-use crate::model::parameters::Path;
+use crate::model::parameters::{changed, each};
 use crate::optim::{Gradients, OptimizerError};
 
 /// How many singular values may remain at each step.
@@ -113,7 +112,7 @@ impl Allocator {
     /// Adds the gradient of the penalty that keeps singular vectors orthogonal: the mean over all `a`
     /// and `b` of the Frobenius norm of `aT a - 1` and `b bT - 1`.
     pub fn regularize<M: Module>(&self, model: &M, gradients: &mut Gradients) {
-        let vectors = Vectors::of(model);
+        let vectors = singular_vectors(model);
         let share = self.options.orthogonality / vectors.len().max(1) as f64;
         let penalty = vectors.into_iter().map(|(name, vectors)| {
             let own = match vectors {
@@ -128,12 +127,11 @@ impl Allocator {
     /// Looks at a finished step and prunes where it is time.
     pub fn after_step<M: Module>(&mut self, model: M, gradients: &Gradients, step: usize) -> M {
         let end = self.total_steps.saturating_sub(self.options.t_final);
-        let mut values = Values { path: Path::default(), found: BTreeMap::new() };
-        model.visit(&mut values);
+        let values = low_rank_values(&model);
         if step < end {
-            self.observe(&values.found, gradients);
+            self.observe(&values, gradients);
         }
-        let (names, widths) = singular_values(&values.found);
+        let (names, widths) = singular_values(&values);
         let initial: usize = widths.iter().sum();
         let target = (self.options.target_rank * names.len()).min(initial);
         let AdaLora { t_init, t_final, .. } = self.options;
@@ -155,7 +153,8 @@ impl Allocator {
             start += width;
             (name, kept.clone().narrow(0, start - width, width))
         });
-        model.map(&mut Prune { path: Path::default(), kept: kept.collect() })
+        let mut kept: BTreeMap<String, Tensor<1>> = kept.collect();
+        changed(model, |name, parameter| Some(parameter.flat() * kept.remove(name)?))
     }
 
     fn observe(&mut self, values: &BTreeMap<String, Tensor<1>>, gradients: &Gradients) {
@@ -223,86 +222,27 @@ enum Sided {
     Rows(Tensor<2>),
 }
 
-#[derive(Default)]
-struct Vectors {
-    path: Path,
-    found: Vec<(String, Sided)>,
-}
-
-impl Vectors {
-    fn of<M: Module>(model: &M) -> Vec<(String, Sided)> {
-        let mut vectors = Self::default();
-        model.visit(&mut vectors);
-        vectors.found
-    }
-}
-
-impl ModuleVisitor for Vectors {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let name = self.path.name();
-        let matrix = || {
-            let tensor = param.val().without_autodiff();
-            let shape = tensor.shape();
-            tensor.reshape([shape[0], shape[1]])
-        };
+/// All singular vectors by name.
+fn singular_vectors(model: &impl Module) -> Vec<(String, Sided)> {
+    let mut found = Vec::new();
+    each(model, |name, parameter| {
+        let matrix = || parameter.flat().reshape([parameter.shape()[0], parameter.shape()[1]]);
         if name.ends_with(".low_rank.a") {
-            self.found.push((name, Sided::Columns(matrix())));
+            found.push((name, Sided::Columns(matrix())));
         } else if name.ends_with(".low_rank.b") {
-            self.found.push((name, Sided::Rows(matrix())));
+            found.push((name, Sided::Rows(matrix())));
         }
-    }
+    });
+    found
 }
 
-/// All parameters of the low-rank sums, flat and untracked.
-struct Values {
-    path: Path,
-    found: BTreeMap<String, Tensor<1>>,
-}
-
-impl ModuleVisitor for Values {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let name = self.path.name();
+/// All parameters of the low-rank sums by name.
+fn low_rank_values(model: &impl Module) -> BTreeMap<String, Tensor<1>> {
+    let mut found = BTreeMap::new();
+    each(model, |name, parameter| {
         if name.contains(".low_rank.") {
-            self.found.insert(name, param.val().without_autodiff().flatten(0, D - 1));
+            found.insert(name, parameter.flat());
         }
-    }
-}
-
-struct Prune {
-    path: Path,
-    kept: BTreeMap<String, Tensor<1>>,
-}
-
-impl ModuleMapper for Prune {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(kept) = self.kept.remove(&self.path.name()) else { return param };
-        param.map(|tensor| {
-            let pruned = tensor.clone().without_autodiff() * kept.reshape(tensor.shape());
-            constant(pruned, &tensor).require_grad()
-        })
-    }
+    });
+    found
 }

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::TuningError;
 use crate::model::Transformer;
 use crate::model::hugging_face::numbers;
-use crate::model::parameters::{Path, replace};
+use crate::model::parameters::{changed, each};
 
 /// The parts of a name by which a small parameter is known.
 const MARKS: [&str; 5] = ["low_rank", "rescale", "bottleneck", "prefix", "prompt"];
@@ -41,9 +39,13 @@ pub(crate) fn is_small(name: &str) -> bool {
 
 /// Number of values that are trained: the small ones, or all where there are none.
 pub fn trained(model: &Transformer) -> usize {
-    let mut count = Count { path: Path::default(), small: 0, all: 0 };
-    model.visit(&mut count);
-    if count.small == 0 { count.all } else { count.small }
+    let (mut small, mut all) = (0, 0);
+    each(model, |name, parameter| {
+        let count: usize = parameter.shape().iter().product();
+        all += count;
+        small += if is_small(&name) { count } else { 0 };
+    });
+    if small == 0 { all } else { small }
 }
 
 /// The small parameters as safetensors bytes, under their own names.
@@ -65,10 +67,14 @@ pub fn small_from_bytes(model: Transformer, bytes: &[u8]) -> Result<Transformer,
 
 /// All small parameters.
 pub(crate) async fn to_host(model: &Transformer) -> Result<ByName, TuningError> {
-    let mut collect = Collect { path: Path::default(), found: Vec::new() };
-    model.visit(&mut collect);
+    let mut found = Vec::new();
+    each(model, |name, parameter| {
+        if is_small(&name) {
+            found.push((name, parameter.flat(), parameter.shape()));
+        }
+    });
     let mut host = ByName::new();
-    for (name, tensor, shape) in collect.found {
+    for (name, tensor, shape) in found {
         let data = tensor.into_data_async().await;
         let data = data.map_err(|error| TuningError::Device(format!("{error:?}")))?;
         let values = data.convert::<f32>().try_to_vec().expect("converted to f32");
@@ -78,10 +84,25 @@ pub(crate) async fn to_host(model: &Transformer) -> Result<ByName, TuningError> 
 }
 
 /// Sets the small parameters of a model that has them.
-pub(crate) fn fill(model: Transformer, values: ByName) -> Result<Transformer, TuningError> {
-    let mut fill = Fill { path: Path::default(), values, wrong: None };
-    let model = model.map(&mut fill);
-    match (fill.wrong, fill.values.into_keys().next()) {
+pub(crate) fn fill(model: Transformer, mut values: ByName) -> Result<Transformer, TuningError> {
+    let mut wrong = None;
+    let model = changed(model, |name, parameter| {
+        if !is_small(name) {
+            return None;
+        }
+        let (name, expected) = (name.to_owned(), parameter.shape());
+        match values.remove(&name) {
+            Some(host) if host.shape == expected => {
+                return Some(parameter.filled_with(host.values));
+            }
+            Some(host) => {
+                wrong.get_or_insert(TuningError::Shape { name, found: host.shape, expected })
+            }
+            None => wrong.get_or_insert(TuningError::Missing(name)),
+        };
+        None
+    });
+    match (wrong, values.into_keys().next()) {
         (Some(wrong), _) => Err(wrong),
         (None, Some(name)) => Err(TuningError::Foreign(name)),
         (None, None) => Ok(model),
@@ -116,89 +137,4 @@ pub(crate) fn read_container(bytes: &[u8]) -> Result<ByName, TuningError> {
         Ok((name, Host { shape: view.shape().to_vec(), values }))
     };
     file.tensors().into_iter().map(read).collect()
-}
-
-struct Count {
-    path: Path,
-    small: usize,
-    all: usize,
-}
-
-impl ModuleVisitor for Count {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let count = param.lazy_shape().num_elements();
-        self.all += count;
-        if is_small(&self.path.name()) {
-            self.small += count;
-        }
-    }
-}
-
-struct Collect {
-    path: Path,
-    found: Vec<(String, Tensor<1>, Vec<usize>)>,
-}
-
-impl ModuleVisitor for Collect {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let name = self.path.name();
-        if is_small(&name) {
-            let tensor = param.val().without_autodiff();
-            let shape = tensor.shape().to_vec();
-            self.found.push((name, tensor.flatten(0, D - 1), shape));
-        }
-    }
-}
-
-struct Fill {
-    path: Path,
-    values: ByName,
-    wrong: Option<TuningError>,
-}
-
-impl ModuleMapper for Fill {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = self.path.name();
-        if !is_small(&name) {
-            return param;
-        }
-        let expected = param.shape().to_vec();
-        match self.values.remove(&name) {
-            None => {
-                self.wrong.get_or_insert(TuningError::Missing(name));
-                param
-            }
-            Some(host) if host.shape != expected => {
-                self.wrong.get_or_insert(TuningError::Shape { name, found: host.shape, expected });
-                param
-            }
-            Some(host) => {
-                param.map(|tensor| replace(tensor, TensorData::new(host.values, host.shape)))
-            }
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::tensor::Dtype;
 
@@ -11,7 +11,7 @@ use super::source::{Container, HostTensor, Source};
 use super::stored::Stored;
 use super::tables::{Entry, entries};
 use super::{CheckpointError, packed};
-use crate::model::parameters::Path;
+use crate::model::parameters::{Path, each};
 use crate::model::{Transformer, TransformerConfig};
 
 /// Reads a model from safetensors or a GGUF file.
@@ -34,11 +34,9 @@ pub(super) fn read_module<M: Module>(
     (stored, adapter): (Stored<'_>, Option<&Sums<'_>>),
 ) -> Result<M, CheckpointError> {
     let source = Source::open(stored)?;
-    let mut shapes = Shapes::default();
-    model.visit(&mut shapes);
+    let shapes = shapes(&model);
     source.only(&entries)?;
     let (path, cut, failed) = (Path::default(), BTreeMap::new(), None);
-    let shapes = shapes.shapes;
     let mut fill = Fill { path, source, adapter, entries, shapes, cut, failed };
     let model = model.map(&mut fill);
     fill.failed.map_or(Ok(model), Err)
@@ -156,24 +154,12 @@ pub(super) fn transpose(matrix: &HostTensor) -> HostTensor {
 }
 
 /// Shapes of parameters by name; nothing leaves the device.
-#[derive(Default)]
-pub(super) struct Shapes {
-    path: Path,
-    pub(super) shapes: BTreeMap<String, Vec<usize>>,
-}
-
-impl ModuleVisitor for Shapes {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.shapes.insert(self.path.name(), param.lazy_shape().to_vec());
-    }
+pub(super) fn shapes(model: &impl Module) -> BTreeMap<String, Vec<usize>> {
+    let mut shapes = BTreeMap::new();
+    each(model, |name, parameter| {
+        shapes.insert(name, parameter.shape());
+    });
+    shapes
 }
 
 /// Puts stored tensors in the places of the model as the walk comes to them.

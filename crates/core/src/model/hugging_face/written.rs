@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::tensor::Tensor;
 #[cfg(feature = "train")]
 use safetensors::tensor::TensorView;
@@ -21,11 +21,11 @@ use super::stored::Stored;
 use super::tables::{Entry, entries};
 #[cfg(feature = "train")]
 use super::weights::each_stored;
-use super::weights::{Shapes, transpose};
+use super::weights::{shapes, transpose};
 use crate::model::Transformer;
 #[cfg(feature = "train")]
 use crate::model::TransformerConfig;
-use crate::model::parameters::Path;
+use crate::model::parameters::each;
 
 /// Numbers that become bytes together.
 const AT_ONCE: usize = 1 << 16;
@@ -108,21 +108,19 @@ async fn write_tensors<S: Write>(
     begin: impl FnOnce(Vec<u8>) -> io::Result<S>,
 ) -> Result<S, CheckpointError> {
     entries.sort_by(|one, other| one.name.cmp(&other.name));
-    let mut shapes = Shapes::default();
-    model.visit(&mut shapes);
-    let shape = |part: &String| shapes.shapes[part].as_slice();
+    let shapes = shapes(model);
+    let shape = |part: &String| shapes[part].as_slice();
     let mut sink = begin(announced(entries.iter().map(|entry| {
         let shape = entry.shape(entry.parts.iter().map(shape));
         (entry.name.as_str(), (stored_as.dtype(), shape))
     }))?)?;
     // One stored tensor at a time leaves the device, in the order of the file.
     for entry in entries {
-        let mut collect = Collect::of(&entry);
-        model.visit(&mut collect);
+        let mut on_device = parts_of(model, &entry);
         let mut parts = Vec::with_capacity(entry.parts.len());
         for part in &entry.parts {
             let (tensor, shape) =
-                collect.tensors.remove(part).expect("the table names each parameter once");
+                on_device.remove(part).expect("the table names each parameter once");
             let data = tensor.into_data_async().await;
             let data = data.map_err(|error| CheckpointError::Device(format!("{error:?}")))?;
             let values = data.convert::<f32>().try_into_vec().expect("converted to f32");
@@ -220,34 +218,13 @@ fn join(mut parts: Vec<HostTensor>) -> HostTensor {
     HostTensor { shape, values }
 }
 
-/// Takes the parameters of one stored tensor from the device: laid out anew, they are copies.
-struct Collect<'a> {
-    path: Path,
-    wanted: &'a Entry,
-    tensors: BTreeMap<String, (Tensor<1>, Vec<usize>)>,
-}
-
-impl<'a> Collect<'a> {
-    fn of(wanted: &'a Entry) -> Self {
-        Self { path: Path::default(), wanted, tensors: BTreeMap::new() }
-    }
-}
-
-impl ModuleVisitor for Collect<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let name = self.path.name();
-        if self.wanted.parts.contains(&name) {
-            let tensor = param.val().without_autodiff();
-            let shape = tensor.shape().to_vec();
-            self.tensors.insert(name, (tensor.flatten(0, D - 1), shape));
+/// The parameters of one stored tensor by name, with their shapes, still on the device.
+fn parts_of(model: &impl Module, entry: &Entry) -> BTreeMap<String, (Tensor<1>, Vec<usize>)> {
+    let mut parts = BTreeMap::new();
+    each(model, |name, parameter| {
+        if entry.parts.contains(&name) {
+            parts.insert(name, (parameter.flat(), parameter.shape()));
         }
-    }
+    });
+    parts
 }
