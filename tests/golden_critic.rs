@@ -129,7 +129,7 @@ fn follows(what: &str, expected: &Value, (policy, critic): (&mut Learned, &mut C
     check("policy_loss", &values(policy.loss.clone()), 1e-4);
     check("value_loss", &values(critic.loss.clone()), 1e-4);
     let held = values(policy.clipping.clone().unwrap());
-    check("clip_ratio", &[(held[0] + held[1]) / held[3]], 1e-6);
+    check("clip_ratio", &[(held[0] + held[1]) / held[4]], 1e-6);
     let held = values(critic.held.clone());
     check("value_clip_ratio", &[held[0] / held[1]], 1e-6);
     let norm = number(&expected["policy_norm"]);

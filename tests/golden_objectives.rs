@@ -41,7 +41,8 @@ fn choices(case: &Value, tokens: usize) -> PolicyGradient {
         "dapo" => (Surrogate::Clip(clip), Aggregation::TokenMean),
         "dr_grpo" => (Surrogate::Clip(clip), Aggregation::Constant(tokens)),
         "cispo" => {
-            (Surrogate::DetachedRatio { ceiling: number("high", 0.0) }, Aggregation::TokenMean)
+            let (floor, ceiling) = (number("low", 0.0), number("high", 0.0));
+            (Surrogate::DetachedRatio { floor, ceiling }, Aggregation::TokenMean)
         }
         "rloo" => {
             let clip = Clip { level: RatioLevel::Sequence, ..clip };
@@ -126,7 +127,7 @@ fn losses_gradients_and_clipped_shares_are_trls() {
         let shares = list(&case["clipped"]);
         let clipping = clipping.unwrap();
         if case["level"].is_null() && case["loss"] != "rloo" && !shares.is_empty() {
-            close(&what, &[clipping[0] / clipping[3], clipping[1] / clipping[3]], &shares);
+            close(&what, &[clipping[0] / clipping[4], clipping[1] / clipping[4]], &shares);
         }
     }
 }
@@ -272,4 +273,28 @@ fn k3_is_never_negative() {
             assert!(value >= 0.0, "{name} {value}");
         }
     }
+}
+
+#[test]
+fn what_is_far_from_what_was_drawn_stays_finite_and_is_counted() {
+    let now = Coefficients { beta: 1.0, entropy_bonus: 0.0 };
+    let choices = PolicyGradient {
+        surrogate: Surrogate::Ratio { level: RatioLevel::Sequence },
+        ..PolicyGradient::grpo()
+    };
+    let one = |old: f32| Experience {
+        prompt: vec![0],
+        completion: vec![0; 2],
+        weights: vec![0.25; 2],
+        advantages: vec![1.0; 2],
+        reference: vec![-1.0, 0.0],
+        old: vec![old; 2],
+    };
+    // The first completion's ratio is e^6, above 100; its second token is 200 nats below the reference.
+    let experiences = [one(-103.5), one(-100.5)];
+    let log_probs = [-1.0, -200.0, -1.0, -200.0];
+    let (value, gradient, clipping) = loss(&choices, &experiences, (&log_probs, now));
+    assert!(value.is_finite() && gradient.iter().all(|slope| slope.is_finite()), "{gradient:?}");
+    // Two such tokens, of four.
+    assert_eq!(clipping.unwrap()[3..], [2.0, 4.0]);
 }

@@ -22,6 +22,7 @@ mod golden_packed;
 mod golden_preference;
 mod golden_qwen2;
 mod golden_self_play;
+mod golden_trajectories;
 mod golden_tuning;
 mod golden_value;
 mod golden_vision;

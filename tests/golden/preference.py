@@ -43,8 +43,7 @@ def mean(values, weights):
     return (values * weights).sum() / weights.sum()
 
 
-def preference(case, data):
-    policy = data["policy"].clone().requires_grad_()
+def preference_loss(case, policy, data):
     ratio = policy - data["reference"]
     beta, smoothing = case["beta"], case.get("label_smoothing", 0.0)
     if case["loss"] in ("ipo", "sigmoid_norm"):
@@ -76,17 +75,27 @@ def preference(case, data):
     if alpha:
         likelihood = (data["weights"] * policy[:, 0]).sum()
         loss = loss - alpha * likelihood / (data["weights"] * data["tokens"][:, 0]).sum()
+    return loss
+
+
+def preference(case, data):
+    policy = data["policy"].clone().requires_grad_()
+    loss = preference_loss(case, policy, data)
     loss.backward()
     return {**case, "value": loss.item(), "gradient": policy.grad.flatten().tolist()}
 
 
-def kto(case, data):
-    ratio = data["log_ratio"].clone().requires_grad_()
+def kto_loss(case, ratio, data):
     z = data["others"].mean().clamp(min=0)
     beta = case["beta"]
     good = case["desirable_weight"] * (1 - torch.sigmoid(beta * (ratio - z)))
     bad = case["undesirable_weight"] * (1 - torch.sigmoid(beta * (z - ratio)))
-    loss = mean(torch.where(data["good"], good, bad), data["weights"])
+    return mean(torch.where(data["good"], good, bad), data["weights"])
+
+
+def kto(case, data):
+    ratio = data["log_ratio"].clone().requires_grad_()
+    loss = kto_loss(case, ratio, data)
     loss.backward()
     return {**case, "value": loss.item(), "gradient": ratio.grad.tolist()}
 

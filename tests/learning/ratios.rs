@@ -76,7 +76,7 @@ fn ppo_on_the_policy_that_drew_and_without_clipping_is_reinforce_with_its_baseli
     let reinforce = gradient(Surrogate::ScoreFunction);
     let unclipped = Surrogate::Ratio { level: RatioLevel::Token };
     let clipped = Surrogate::Clip(Clip::default());
-    let detached = Surrogate::DetachedRatio { ceiling: 2.0 };
+    let detached = Surrogate::DetachedRatio { floor: 0.0, ceiling: 2.0 };
     for surrogate in [unclipped, clipped, detached] {
         let off = worst(&gradient(surrogate), &reinforce);
         assert!(off < 1e-5 * norm(&reinforce) as f32, "{surrogate:?}: {off}");

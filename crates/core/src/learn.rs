@@ -30,8 +30,7 @@ pub struct Learned {
     pub loss: Tensor<1>,
     /// Weighted mean entropy of the chosen tokens in nats, where it was asked for. `[1]`
     pub entropy: Option<Tensor<1>>,
-    /// What the bounds of a ratio held, where there is one: tokens held from below, tokens held from above,
-    /// the sum of `log p_old - log p`, tokens. `[4]`
+    /// What [`Objective::clipping`] says of the batch, where there is a ratio. `[5]`
     pub clipping: Option<Tensor<1>>,
 }
 

@@ -78,6 +78,14 @@ pub struct Session {
     started: Instant,
     seconds_before: f64,
     tuning: Tuning,
+    advised: Advised,
+}
+
+/// Whether a preference loss was commented on in this run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Advised {
+    Yes,
+    NotYet,
 }
 
 /// Files of a checkpoint that only one verb has, by name.
@@ -190,6 +198,7 @@ impl Session {
             interrupt: plan.interrupt.clone(),
             started: Instant::now(),
             tuning: plan.recipe.tuning.clone(),
+            advised: Advised::NotYet,
         };
         Ok((session, resumed))
     }
@@ -225,6 +234,14 @@ impl Session {
     /// Shows a line above the live one.
     pub fn note(&self, text: &str) {
         self.progress.note(text);
+    }
+
+    /// Says what the numbers of the step mean, the first time that there is something to say.
+    pub fn advise(&mut self, advice: Option<&str>) {
+        if let (Some(advice), Advised::NotYet) = (advice, self.advised) {
+            self.note(&format!("step {}: {advice}", self.state.step + 1));
+            self.advised = Advised::Yes;
+        }
     }
 
     /// Writes a finished step into the journal and shows it; counts it.

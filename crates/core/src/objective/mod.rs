@@ -102,7 +102,8 @@ pub trait Objective: Sync {
     fn scoring(&self) -> Scoring;
 
     /// What a ratio's bounds held, in parts that add up: tokens held from below, tokens held from above,
-    /// the sum of `log p_old - log p`, tokens. None without a ratio. `[N], [N] -> [4]`
+    /// the sum of `log p_old - log p`, tokens of a ratio above 100, tokens; those without weight do not count. None
+    /// without a ratio. `[N], [N] -> [5]`
     fn clipping(&self, _scores: &Scores, _batch: &TokenBatch) -> Option<Tensor<1>> {
         None
     }

@@ -81,7 +81,7 @@ const CLIP: &str =
 fn ratio_is_bounded(surrogate: Surrogate) -> bool {
     match surrogate {
         Surrogate::ScoreFunction | Surrogate::Ratio { .. } => true,
-        Surrogate::DetachedRatio { ceiling } => ceiling > 1.0,
+        Surrogate::DetachedRatio { floor, ceiling } => (0.0..1.0).contains(&floor) && ceiling > 1.0,
         Surrogate::Clip(Clip { low, high, dual, .. }) => {
             let dual = match dual {
                 Dual::Off => true,

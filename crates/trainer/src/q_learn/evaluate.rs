@@ -20,6 +20,8 @@ pub(super) struct Player<'a> {
     pub(super) learning: &'a ValueLearning,
     pub(super) table: Table<'a>,
     pub(super) play: &'a PlayRecipe,
+    /// Factor of the worth of a choice.
+    pub(super) beta: f64,
     /// Divides what is drawn from; 0 is greedy.
     pub(super) temperature: f64,
 }
@@ -49,7 +51,7 @@ impl Player<'_> {
         let sittings = self.table.games((count, seed), |prompts, coins| {
             let decoding = Decoding {
                 learning: self.learning,
-                beta: self.play.beta,
+                beta: self.beta,
                 sampling: &sampling,
                 stop: &stop,
                 coins,

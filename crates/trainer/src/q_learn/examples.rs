@@ -77,6 +77,7 @@ pub(super) fn best_of(
     (recipe, tokenizer, longest): (&QRecipe, &Tokenizer, usize),
 ) -> Vec<Trajectory> {
     best(&mut episodes, share);
+    at_most_of_a_return(&mut episodes, recipe.data.most_of_a_return);
     for turn in episodes.iter_mut().flat_map(|episode| &mut episode.turns) {
         turn.reward *= recipe.data.reward_scale;
     }
@@ -137,6 +138,16 @@ fn best(episodes: &mut Vec<Episode>, share: f64) {
     episodes.truncate(count.max(1));
 }
 
+/// Keeps the first `most` games of each return; all where it is 0.
+fn at_most_of_a_return(episodes: &mut Vec<Episode>, most: usize) {
+    let mut met = BTreeMap::new();
+    episodes.retain(|episode| {
+        let count = met.entry(episode.total().to_bits()).or_insert(0);
+        *count += 1;
+        most == 0 || *count <= most
+    });
+}
+
 /// Bytes and whole words of the games, text by text as they are read.
 fn tokenizer(episodes: &[Episode], vocabulary: usize) -> Result<Tokenizer> {
     let turns = episodes.iter().take(READ).flat_map(|episode| &episode.turns);
@@ -168,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_share_is_that_of_the_highest_return() {
+    fn the_best_share_is_that_of_the_highest_return_and_returns_can_be_evened_out() {
         let mut episodes: Vec<Episode> = [-3.0, -1.0, -2.0, -1.0]
             .into_iter()
             .map(|reward| {
@@ -180,8 +191,15 @@ mod tests {
                 Episode { game: Kind::Wordle, turns: vec![turn] }
             })
             .collect();
+        let returns =
+            |episodes: &[Episode]| episodes.iter().map(Episode::total).collect::<Vec<f64>>();
+        let mut spread = episodes.clone();
+        at_most_of_a_return(&mut spread, 0);
+        assert_eq!(returns(&spread), [-3.0, -1.0, -2.0, -1.0]);
+        at_most_of_a_return(&mut spread, 1);
+        assert_eq!(returns(&spread), [-3.0, -1.0, -2.0]);
         best(&mut episodes, 0.5);
-        assert_eq!(episodes.iter().map(Episode::total).collect::<Vec<f64>>(), [-1.0, -1.0]);
+        assert_eq!(returns(&episodes), [-1.0, -1.0]);
     }
 
     #[test]

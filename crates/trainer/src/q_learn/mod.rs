@@ -2,7 +2,7 @@
 //!
 //! One program for imitation, of all games or the best, and for the methods of
 //! [`ValueLearning`](kudos_core::objective::ValueLearning); everything is in the recipe, the games too.
-//! A run is short: it keeps no checkpoints.
+//! A run is short: it keeps no checkpoints. Stopped by Ctrl-C it plays, and leaves what it has learned.
 
 mod evaluate;
 mod examples;
@@ -62,6 +62,16 @@ struct QResult<'a> {
     data: Outcome,
     /// The policy's own games.
     played: Outcome,
+    /// Those that it played with another factor of worth.
+    played_also: Vec<WithBeta>,
+}
+
+/// Games played with another factor of the worth of a choice.
+#[derive(Debug, Serialize)]
+struct WithBeta {
+    beta: f64,
+    #[serde(flatten)]
+    played: Outcome,
 }
 
 /// A run in progress.
@@ -98,25 +108,32 @@ pub fn run(args: &QLearnArgs) -> Result<()> {
         selected.name
     ));
     let mut journal = Journal::open(directory.path(), &Mark::default())?;
-    for step in 0..recipe.steps {
-        let own_return = run.renew(step)?;
-        run.step(step, (own_return, &mut journal))?;
-        if interrupt.requested() && step + 1 < recipe.steps {
-            anyhow::bail!("stopped after {} steps: nothing is kept, start again", step + 1);
-        }
+    let mut steps = 0;
+    while steps < recipe.steps && !interrupt.requested() {
+        let own_return = run.renew(steps)?;
+        run.step(steps, (own_return, &mut journal))?;
+        steps += 1;
     }
-    let played =
-        run.player(&run.model.valid()).outcome(recipe.play.games, recipe.seed ^ JUDGED_BY)?;
+    let model = run.model.valid();
+    let judged = |beta| {
+        let player = Player { beta, ..run.player(&model) };
+        player.outcome(recipe.play.games, recipe.seed ^ JUDGED_BY)
+    };
+    let played = judged(recipe.play.beta)?;
+    let others = recipe.play.other_betas.iter();
+    let others = others.map(|beta| Ok(WithBeta { beta: *beta, played: judged(*beta)? }));
+    let played_also = others.collect::<Result<Vec<WithBeta>>>()?;
     let result = QResult {
         game: recipe.game.name(),
         method: recipe.value.method.name(),
         seed: recipe.seed,
-        steps: recipe.steps,
+        steps,
         parameters: run.parameters(),
         seconds: start.elapsed().as_secs_f64(),
         device: &selected.name,
         data: run.examples.outcome,
         played,
+        played_also,
     };
     directory.write("result.json", &(serde_json::to_string_pretty(&result)? + "\n"))?;
     // Without its heads.
@@ -174,6 +191,7 @@ impl<'a> Run<'a> {
                 tokenizer: &self.examples.tokenizer,
             },
             play: &self.recipe.play,
+            beta: self.recipe.play.beta,
             temperature: self.recipe.play.temperature,
         }
     }

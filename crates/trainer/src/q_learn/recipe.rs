@@ -60,6 +60,9 @@ pub struct GameData {
     pub dataset: Option<PathBuf>,
     /// Share of the games that is learned from, those of the highest return first.
     pub best_share: f64,
+    /// Games of one return that are learned from, at most, the earlier first; 0 = all. Where most games are long, the short
+    /// ones weigh more.
+    pub most_of_a_return: usize,
     /// How often a choice is learned from that was met several times.
     pub alike: Alike,
     /// Factor of every reward, so that estimates are of the order of 1.
@@ -98,6 +101,8 @@ pub struct PlayRecipe {
     pub games: usize,
     /// Factor of the worth of a choice, beside the policy's own logits.
     pub beta: f64,
+    /// Other factors to play with at the end.
+    pub other_betas: Vec<f64>,
     /// Divides the sum; 0 is greedy.
     pub temperature: f64,
     /// Longest action in tokens.
@@ -146,6 +151,7 @@ impl Default for GameData {
             games: 1000,
             dataset: None,
             best_share: 1.0,
+            most_of_a_return: 0,
             alike: Alike::Each,
             reward_scale: 0.1,
         }
@@ -163,6 +169,7 @@ impl Default for PlayRecipe {
         Self {
             games: 800,
             beta: 8.0,
+            other_betas: Vec::new(),
             temperature: 0.0,
             max_action_length: 8,
             look_every: 250,

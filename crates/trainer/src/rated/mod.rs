@@ -40,14 +40,6 @@ struct Rated<'a> {
     reference: Transformer,
     policy: Policy,
     optimizer: AdamW,
-    advised: Advised,
-}
-
-/// Whether the user was advised in this run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Advised {
-    Yes,
-    NotYet,
 }
 
 /// Runs the stage.
@@ -77,8 +69,7 @@ pub fn run(plan: &Plan, selected: &Selected) -> Result<()> {
     session.learn_from(method.examples())?;
     let reference = working(&before.model, recipe.optimizer.precision);
     let optimizer = tuned::optimizer(recipe);
-    let advised = Advised::NotYet;
-    let mut rated = Rated { recipe, method, reference, policy, optimizer, advised };
+    let mut rated = Rated { recipe, method, reference, policy, optimizer };
     if let Some(resumed) = resumed {
         rated.policy.model = resumed.model(rated.policy.model, &device)?;
         rated.optimizer = resumed.optimizer;
@@ -171,10 +162,7 @@ impl Training for Rated<'_> {
     fn step(&mut self, session: &mut Session) -> Result<()> {
         let (numbers, advice) = self.advance(session.state.step)?;
         session.state.tokens += numbers.tokens as u64;
-        if let (Some(advice), Advised::NotYet) = (advice, self.advised) {
-            session.note(&format!("step {}: {advice}", session.state.step + 1));
-            self.advised = Advised::Yes;
-        }
+        session.advise(advice.as_deref());
         session.record(&numbers)
     }
 

@@ -41,21 +41,6 @@ impl Pairs {
         Self { data: deal(examples, |pair| &pair.prompt), preference }
     }
 
-    /// Says so when the loss is earned by making everything unlikely.
-    fn advice(&self, report: &PreferenceReport) -> Option<String> {
-        let falls = report.accuracy > LEARNED && report.gain_chosen < -FALL_NATS;
-        falls.then(|| {
-            format!(
-                "{:.0} % of the pairs are the right way round, yet the chosen are {:.1} nats less likely than \
-                 at the start (logps/chosen): feedback.preference.rpo_alpha above its {} keeps them likely, and \
-                 so does a lower learning_rate",
-                100.0 * report.accuracy,
-                -report.gain_chosen,
-                self.preference.rpo_alpha
-            )
-        })
-    }
-
     fn sides(&self, models: &Models<'_>, examples: &[&Preferred]) -> Result<Vec<Scored>> {
         let rows = flat(examples);
         let sides = models.sides(&rows)?;
@@ -94,8 +79,23 @@ pub(crate) fn teach(
             ("nll_loss", report.nll_chosen),
         ],
         tokens: tokens(rows),
-        advice: None,
+        advice: advice(preference, &report),
     }
+}
+
+/// Says so when the loss is earned by making everything unlikely.
+fn advice(preference: &Preference, report: &PreferenceReport) -> Option<String> {
+    let falls = report.accuracy > LEARNED && report.gain_chosen < -FALL_NATS;
+    falls.then(|| {
+        format!(
+            "{:.0} % of the pairs are the right way round, yet the chosen are {:.1} nats less likely than \
+             at the start (logps/chosen): feedback.preference.rpo_alpha above its {} keeps them likely, and \
+             so does a lower learning_rate",
+            100.0 * report.accuracy,
+            -report.gain_chosen,
+            preference.rpo_alpha
+        )
+    })
 }
 
 /// Chosen, rejected, chosen, ...
@@ -119,8 +119,7 @@ impl Method for Pairs {
         let examples: Vec<&Preferred> =
             indices.iter().map(|index| &self.data.train[*index]).collect();
         let scored = self.sides(&at.models, &examples)?;
-        let advice = self.advice(&self.preference.report(&scored));
-        Ok(Taught { advice, ..teach(&self.preference, at, &flat(&examples), &scored) })
+        Ok(teach(&self.preference, at, &flat(&examples), &scored))
     }
 
     fn judge(&self, models: &Models<'_>) -> Result<Vec<Point>> {

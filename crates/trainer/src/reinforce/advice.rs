@@ -32,14 +32,18 @@ pub(super) struct Seen {
     pub(super) kl_nats: f64,
     /// Share of tokens held by the bounds of a ratio.
     pub(super) clip_ratio: f64,
+    /// Share of tokens whose ratio to the policy that drew is above 100.
+    pub(super) far: f64,
     /// Largest ratio of a correction.
     pub(super) ratio_max: f64,
     /// Share of completions without an end.
     pub(super) truncated: f64,
     /// Share of groups whose completions all earned the same.
     pub(super) flat: f64,
-    /// Groups of the step; 0 where completions are single.
+    /// Groups of the step; 0 where completions are not compared with each other.
     pub(super) groups: usize,
+    /// Whether groups without signal are learned from.
+    pub(super) keeps_flat: bool,
     /// Updates made.
     pub(super) updates: usize,
 }
@@ -71,8 +75,8 @@ fn of_numbers(seen: &Seen) -> [Case; 3] {
             seen.loss.abs() < 1e-6 && seen.grad_norm > 1e-6,
             Surprise::LossIsZero,
             format!(
-                "loss {:.1e} with a gradient of norm {:.3}: advantages sum to 0 in a group, so the loss starts \
-                 at 0 and says nothing; watch the reward",
+                "loss {:.1e} with a gradient of norm {:.3}: advantages sum to 0, so the loss starts at 0 and says \
+                 nothing; watch the reward",
                 seen.loss, seen.grad_norm
             ),
         ),
@@ -88,14 +92,16 @@ fn of_numbers(seen: &Seen) -> [Case; 3] {
             ),
         ),
         (
-            seen.ratio_max > 100.0 || seen.clip_ratio > 0.5,
+            seen.ratio_max > 100.0 || seen.clip_ratio > 0.5 || seen.far > 0.0,
             Surprise::Ratio,
             format!(
-                "the policy is far from the one that drew (largest ratio {:.3e}, {:.0} % of tokens clipped): a \
-                 ratio of a whole completion grows with its length, so take level sequence_mean or token, a bound \
-                 truncate, fewer num_iterations or a lower learning_rate",
-                seen.ratio_max,
-                100.0 * seen.clip_ratio
+                "the policy is far from the one that drew ({:.1} % of tokens of a ratio above 100, {:.0} % clipped, \
+                 largest correction {:.3e}): a ratio of a whole completion grows with its length, so take level \
+                 sequence_mean or token, a surrogate that clips, fewer num_iterations or a lower learning_rate; a \
+                 correction's bound truncate",
+                100.0 * seen.far,
+                100.0 * seen.clip_ratio,
+                seen.ratio_max
             ),
         ),
     ]
@@ -118,10 +124,10 @@ fn of_completions(seen: &Seen) -> [Case; 3] {
             Surprise::FlatGroups,
             format!(
                 "{:.0} of {} groups say nothing, since all of their completions earned the same \
-                 (frac_reward_zero_std): raise num_generations or temperature, take a finer reward, or set \
-                 objective.flat_groups to drop or resample",
+                 (frac_reward_zero_std): raise num_generations or temperature, or take a finer reward{}",
                 seen.flat * seen.groups as f64,
-                seen.groups
+                seen.groups,
+                if seen.keeps_flat { ", or set objective.flat_groups to drop or resample" } else { "" }
             ),
         ),
         (
@@ -143,10 +149,12 @@ mod tests {
         grad_norm: 1.0,
         kl_nats: 0.01,
         clip_ratio: 0.1,
+        far: 0.0,
         ratio_max: 2.0,
         truncated: 0.1,
         flat: 0.2,
         groups: 10,
+        keeps_flat: true,
         updates: 1,
     };
 
@@ -164,8 +172,10 @@ mod tests {
             (Seen { kl_nats: -0.1, ..USUAL }, "loss_k3"),
             (Seen { ratio_max: 1e4, ..USUAL }, "sequence_mean"),
             (Seen { clip_ratio: 0.7, ..USUAL }, "num_iterations"),
+            (Seen { far: 0.01, ..USUAL }, "1.0 % of tokens of a ratio above 100"),
             (Seen { truncated: 1.0, ..USUAL }, "max_completion_length"),
-            (Seen { flat: 0.8, ..USUAL }, "8 of 10 groups"),
+            (Seen { flat: 0.8, ..USUAL }, "flat_groups to drop"),
+            (Seen { flat: 0.8, keeps_flat: false, ..USUAL }, "8 of 10 groups"),
             (Seen { updates: 0, ..USUAL }, "flat_groups"),
         ];
         for (seen, expected) in cases {

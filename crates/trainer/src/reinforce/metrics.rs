@@ -53,6 +53,7 @@ pub(super) fn of_updates(
             ("clip_ratio/low_mean", held.low),
             ("clip_ratio/high_mean", held.high),
             ("approx_kl", held.moved_nats),
+            ("ratio/frac_above_100", held.far),
         ]);
     }
     if let Some(taught) = updated.critic {

@@ -16,7 +16,7 @@ use std::time::Instant;
 use anyhow::Result;
 use kudos_core::learn::training_device;
 use kudos_core::model::Transformer;
-use kudos_core::objective::{Collected, Correction, Prepared};
+use kudos_core::objective::{Collected, Correction, FlatGroups, Prepared};
 use kudos_core::optim::{AdamW, Schedule};
 use kudos_core::reward::{Mix, Reward};
 use kudos_core::task::{Item, TaskData};
@@ -268,9 +268,10 @@ impl Reinforce<'_> {
             metrics::of_rewards(&setting.rewards, &rewarded, prepared.frac_reward_zero_std);
         let importance = prepared.importance.as_ref();
         let truncated = value_of(&others, "completions/clipped_ratio");
-        // A single completion is no group that could say something.
-        let groups = if group > 1 { rewarded.items.len() } else { 0 };
-        let seen = Seen { truncated, groups, ..seen_of(&updated, &prepared) };
+        let compared = recipe.objective.baseline.compares_a_group() && group > 1;
+        let groups = if compared { rewarded.items.len() } else { 0 };
+        let keeps_flat = recipe.objective.flat_groups == FlatGroups::Keep;
+        let seen = Seen { truncated, groups, keeps_flat, ..seen_of(&updated, &prepared) };
         for text in said.of(&seen) {
             session.note(&format!("step {}: {text}", index + 1));
         }
@@ -338,6 +339,7 @@ fn seen_of(updated: &Updated, prepared: &Prepared) -> Seen {
         loss: updated.loss,
         grad_norm: updated.grad_norm,
         clip_ratio: updated.held.map_or(0.0, |held| held.low + held.high),
+        far: updated.held.map_or(0.0, |held| held.far),
         updates: updated.updates,
         ..Seen::default()
     }

@@ -50,6 +50,8 @@ pub(super) struct Held {
     pub(super) high: f64,
     /// Mean of `log p_old - log p`, in nats a token.
     pub(super) moved_nats: f64,
+    /// Share of the tokens of a ratio above 100.
+    pub(super) far: f64,
 }
 
 /// Where a step stands.
@@ -159,7 +161,7 @@ struct Sums {
     norm: f64,
     entropy: f64,
     /// As [`Learned::clipping`].
-    clipping: Option<[f64; 4]>,
+    clipping: Option<[f64; 5]>,
     critic: Option<Judged>,
     updates: usize,
 }
@@ -170,7 +172,7 @@ impl Sums {
         self.norm += norm;
         self.entropy += learned.entropy.clone().map_or(Ok(0.0), number)?;
         if let Some(clipping) = &learned.clipping {
-            let parts = self.clipping.get_or_insert([0.0; 4]);
+            let parts = self.clipping.get_or_insert([0.0; 5]);
             for (place, sum) in parts.iter_mut().enumerate() {
                 *sum += number(clipping.clone().narrow(0, place, 1))?;
             }
@@ -181,9 +183,9 @@ impl Sums {
 
     fn means(self) -> Updated {
         let mean = |sum: f64| sum / self.updates.max(1) as f64;
-        let held = self.clipping.map(|[low, high, moved, tokens]| {
+        let held = self.clipping.map(|[low, high, moved, far, tokens]| {
             let share = |sum: f64| sum / tokens.max(1.0);
-            Held { low: share(low), high: share(high), moved_nats: share(moved) }
+            Held { low: share(low), high: share(high), moved_nats: share(moved), far: share(far) }
         });
         Updated {
             loss: mean(self.loss),

@@ -87,7 +87,7 @@ impl Learner {
         }
         if let Some(clipping) = learned.clipping {
             let part = |place| number(clipping.clone().narrow(0, place, 1));
-            let tokens = part(3)?.max(1.0);
+            let tokens = part(4)?.max(1.0);
             means.add("clip_ratio", (part(0)? + part(1)?) / tokens);
         }
         Ok(())

@@ -105,6 +105,7 @@ impl Playing<'_> {
         let weights = (&mut self.policy.model, &mut self.optimizer);
         others.extend(moved(taught.learned, weights, recipe, index)?);
         session.state.tokens += taught.tokens as u64;
+        session.advise(taught.advice.as_deref());
         let of_game = taught.figures.into_iter().chain(taught.others);
         others.extend(of_game.map(|(name, value)| (name.to_owned(), value)));
         others.push(("num_tokens".to_owned(), session.state.tokens as f64));

@@ -91,8 +91,11 @@ pub enum Surrogate {
     },
     /// `min(r A, clip(r, 1 - low, 1 + high) A)`.
     Clip(Clip),
-    /// `sg(min(r, ceiling)) A log p`: every token keeps its gradient (CISPO).
+    /// `sg(clip(r, floor, ceiling)) A log p`: every token keeps its gradient (CISPO).
     DetachedRatio {
+        /// Ratios below it weigh as much; 0 bounds nothing.
+        #[serde(default)]
+        floor: f64,
         /// Ratios above it weigh as much.
         ceiling: f64,
     },

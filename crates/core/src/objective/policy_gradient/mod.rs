@@ -3,7 +3,7 @@
 //! Measures: the expected reward of completions drawn from the policy, through its gradient.
 //! Formula: `-sum_t w_t F_t + beta sum_t w_t kl_t - c sum_t w_t H_t`, w from the aggregation, and F from
 //! the surrogate: `A log p`; `r A`; `min(r A, clip(r, 1 - low, 1 + high) A)`, at least `dual A` where
-//! `A < 0`; or `sg(min(r, ceiling)) A log p`. r is the ratio to the policy that drew, of the token or of the
+//! `A < 0`; or `sg(clip(r, floor, ceiling)) A log p`. r is the ratio to the policy that drew, of the token or of the
 //! completion. A is the reward minus a baseline, divided by a scale; or 1 for what is kept to be imitated, which
 //! makes it maximum likelihood of the policy's own best completions.
 //! Misleads when: the loss is read as progress. On policy its value says nothing, and is 0 where

@@ -48,9 +48,9 @@ pub enum Algorithm {
 pub enum Compat {
     /// Hugging Face TRL 1.16.
     Trl,
-    /// verl, its `core_algos.py`.
+    /// verl at b178a3c (January 2026), its `core_algos.py`.
     Verl,
-    /// OpenRLHF, its `experience_maker.py`.
+    /// OpenRLHF at 3c3be62 (August 2026), its `experience_maker.py` and `loss.py`.
     OpenRlhf,
 }
 
@@ -167,7 +167,7 @@ impl PolicyGradient {
     /// CISPO: GRPO whose ratios are bounded weights, so that no token loses its gradient.
     pub fn cispo() -> Self {
         Self {
-            surrogate: Surrogate::DetachedRatio { ceiling: 5.0 },
+            surrogate: Surrogate::DetachedRatio { floor: 0.0, ceiling: 5.0 },
             kl_placement: KlPlacement::None,
             aggregation: Aggregation::TokenMean,
             ..Self::grpo()
@@ -308,7 +308,13 @@ impl Algorithm {
                 scale: whiten,
                 ..base
             },
-            Self::Reinforce | Self::Cispo | Self::A2c | Self::Raft => return None,
+            // The clip of PPO bounds the weights on both sides.
+            Self::Cispo => PolicyGradient {
+                scale: group,
+                surrogate: Surrogate::DetachedRatio { floor: 0.8, ceiling: 1.2 },
+                ..base
+            },
+            Self::Reinforce | Self::A2c | Self::Raft => return None,
         })
     }
 
@@ -322,19 +328,24 @@ impl Algorithm {
             ..self.ours()
         };
         Some(match self {
-            Self::Rloo | Self::ReinforcePlusPlus | Self::Ppo => base,
-            Self::ReinforcePlusPlusBaseline => {
-                PolicyGradient { kl_placement: KlPlacement::LossK2, ..base }
+            // `algo.kl.use_loss` is off.
+            Self::Rloo
+            | Self::DrGrpo
+            | Self::ReinforcePlusPlus
+            | Self::ReinforcePlusPlusBaseline => base,
+            Self::Ppo => {
+                PolicyGradient { baseline: Baseline::Value { gamma: 1.0, lam: 1.0 }, ..base }
             }
             Self::Grpo => PolicyGradient { scale: Scale::Group(group), ..base },
-            Self::Reinforce
-            | Self::DrGrpo
-            | Self::Dapo
-            | Self::Remax
-            | Self::Gspo
-            | Self::Cispo
-            | Self::A2c
-            | Self::Raft => return None,
+            Self::Gspo => PolicyGradient {
+                scale: Scale::Group(group),
+                surrogate: self.ours().surrogate,
+                aggregation: Aggregation::SequenceMean,
+                ..base
+            },
+            Self::Reinforce | Self::Dapo | Self::Remax | Self::Cispo | Self::A2c | Self::Raft => {
+                return None;
+            }
         })
     }
 }

@@ -14,6 +14,9 @@ use crate::objective::{EntropyUse, Objective, RatioLevel, Scores, Scoring, Token
 /// has no gradient.
 const MOST_LOG_RATIO: f32 = 20.0;
 
+/// A ratio above it has left what was drawn, whether or not something holds it.
+const FAR: f64 = 100.0;
+
 /// A policy gradient whose coefficients are settled for a step.
 pub(super) struct AtStep<'a> {
     pub(super) choices: &'a PolicyGradient,
@@ -57,10 +60,11 @@ impl AtStep<'_> {
     /// What each token pays in the loss. `[N], [N] -> [N]`
     fn divergence(&self, scores: &Scores, batch: &TokenBatch) -> Option<Tensor<1>> {
         let ratio = batch.reference.clone() - scores.log_probs.clone();
+        let bounded = || ratio.clone().clamp(-MOST_LOG_RATIO, MOST_LOG_RATIO);
         match self.choices.kl_placement {
             KlPlacement::None | KlPlacement::RewardK1 | KlPlacement::TokenRewardK1 => None,
             KlPlacement::LossK2 => Some(ratio.clone() * ratio.mul_scalar(0.5)),
-            KlPlacement::LossK3 => Some(ratio.clone().exp() - ratio.add_scalar(1.0)),
+            KlPlacement::LossK3 => Some(bounded().exp() - bounded().add_scalar(1.0)),
         }
     }
 }
@@ -75,9 +79,9 @@ impl Surrogate {
             }
             Self::Ratio { level } => unclipped(level, scores, batch),
             Self::Clip(clip) => clip.part(scores, batch),
-            Self::DetachedRatio { ceiling } => {
+            Self::DetachedRatio { floor, ceiling } => {
                 let ratio = ratios(RatioLevel::Token, scores, batch);
-                let slope = ratio.clamp_max(ceiling) * fixed(&batch.advantages);
+                let slope = ratio.clamp(floor, ceiling) * fixed(&batch.advantages);
                 let value = slope.clone() * fixed(&log_probs);
                 Part { value, slope: slope * fixed(&batch.weights) }
             }
@@ -87,26 +91,26 @@ impl Surrogate {
         with_gradient_of(value, (log_probs * slope).sum())
     }
 
-    /// Tokens held from below, tokens held from above, the sum of `log p_old - log p`, tokens; those
-    /// without weight do not count. `[N], [N] -> [4]`
+    /// As [`Objective::clipping`] says. `[N], [N] -> [5]`
     fn clipping(self, scores: &Scores, batch: &TokenBatch) -> Option<Tensor<1>> {
         let (level, least, most) = match self {
             Self::ScoreFunction => return None,
             Self::Ratio { level } => (level, 0.0, f64::INFINITY),
             Self::Clip(clip) => (clip.level, 1.0 - clip.low, 1.0 + clip.high),
-            Self::DetachedRatio { ceiling } => (RatioLevel::Token, 0.0, ceiling),
+            Self::DetachedRatio { floor, ceiling } => (RatioLevel::Token, floor, ceiling),
         };
         let ratio = ratios(level, scores, batch);
         let advantages = fixed(&batch.advantages);
         let counted = fixed(&batch.weights).abs().greater_elem(0.0).float();
         let low = ratio.clone().lower_elem(least).float();
         let low = low * advantages.clone().lower_elem(0.0).float();
-        let high = ratio.greater_elem(most.min(f64::from(f32::MAX))).float();
+        let high = ratio.clone().greater_elem(most.min(f64::from(f32::MAX))).float();
         let high = high * advantages.greater_elem(0.0).float();
+        let far = ratio.greater_elem(FAR).float();
         let moved = fixed(&batch.old) - fixed(&scores.log_probs);
-        let sums = [low, high, moved].map(|part| (part * counted.clone()).sum());
-        let [low, high, moved] = sums;
-        Some(Tensor::cat(vec![low, high, moved, counted.sum()], 0))
+        let sums = [low, high, moved, far].map(|part| (part * counted.clone()).sum());
+        let [low, high, moved, far] = sums;
+        Some(Tensor::cat(vec![low, high, moved, far, counted.sum()], 0))
     }
 }
 

@@ -200,7 +200,7 @@ fn what_is_remembered_survives_a_checkpoint() {
     assert_eq!(serde_json::from_str::<PolicyGradientState>(&text).unwrap(), state);
 }
 
-const ALGORITHMS: [Algorithm; 12] = [
+const ALGORITHMS: [Algorithm; 13] = [
     Algorithm::Reinforce,
     Algorithm::Rloo,
     Algorithm::Grpo,
@@ -213,6 +213,7 @@ const ALGORITHMS: [Algorithm; 12] = [
     Algorithm::Cispo,
     Algorithm::Ppo,
     Algorithm::A2c,
+    Algorithm::Raft,
 ];
 
 fn stated(text: &str) -> Result<PolicyGradient, String> {
@@ -257,4 +258,14 @@ fn libraries_differ_where_their_sources_do() {
     assert_eq!(scale(Compat::OpenRlhf), group(1e-9));
     let whiten = |compat| Algorithm::ReinforcePlusPlus.of(compat).unwrap().scale;
     assert_ne!(whiten(Compat::Verl), whiten(Compat::OpenRlhf));
+    // What OpenRLHF has, it has with k1 in the tokens' rewards and, with a critic, with whole returns.
+    for algorithm in ALGORITHMS {
+        let Ok(theirs) = algorithm.of(Compat::OpenRlhf) else { continue };
+        assert_eq!(theirs.kl_placement, KlPlacement::TokenRewardK1, "{algorithm:?}");
+        if theirs.needs_values() {
+            assert_eq!(theirs.baseline, Baseline::Value { gamma: 1.0, lam: 1.0 });
+        }
+    }
+    let cispo = Algorithm::Cispo.of(Compat::Verl).unwrap().surrogate;
+    assert_eq!(cispo, Surrogate::DetachedRatio { floor: 0.8, ceiling: 1.2 });
 }
