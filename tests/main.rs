@@ -25,6 +25,7 @@ mod golden_self_play;
 mod golden_trajectories;
 mod golden_tuning;
 mod golden_value;
+mod golden_value_steps;
 mod golden_vision;
 mod learning;
 mod page_looks;
