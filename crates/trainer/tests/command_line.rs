@@ -7,6 +7,8 @@ mod critic;
 mod distil;
 #[path = "command_line/games.rs"]
 mod games;
+#[path = "command_line/objectives.rs"]
+mod objectives;
 #[path = "command_line/plan.rs"]
 mod plan;
 #[path = "command_line/self_play.rs"]
