@@ -69,6 +69,17 @@ pub(super) fn gather(
     Ok(Examples { tokenizer, longest, trajectories, outcome: tally.outcome() })
 }
 
+impl Examples {
+    /// Puts new trajectories behind the newest of the old ones. Where there is no new one, what there was is better than nothing.
+    pub(super) fn renew(&mut self, new: Vec<Trajectory>, replay: usize) {
+        if !new.is_empty() {
+            let kept = self.trajectories.len().saturating_sub(replay);
+            self.trajectories.drain(..kept);
+            self.trajectories.extend(new);
+        }
+    }
+}
+
 /// The best share of some games as trajectories with scaled rewards, of those that fit the context and have a choice to
 /// learn from.
 pub(super) fn best_of(
@@ -250,6 +261,24 @@ mod tests {
             assert!(chosen[chosen.len() - 6..].iter().all(|chosen| *chosen));
             assert_eq!(one.count(), 6);
         }
+    }
+
+    #[test]
+    fn new_trajectories_replace_all_but_the_newest_of_the_old_ones() {
+        let words = Arc::new(Words::parse("slate\n").unwrap());
+        let recipe = QRecipe {
+            data: super::super::recipe::GameData { games: 5, ..Default::default() },
+            ..QRecipe::default()
+        };
+        let mut examples = gather(&recipe, &words, None).unwrap();
+        let old = examples.trajectories.clone();
+        let new = vec![old[0].clone(); 3];
+        examples.renew(Vec::new(), 0);
+        assert_eq!(examples.trajectories, old);
+        examples.renew(new.clone(), 2);
+        assert_eq!(examples.trajectories, [&old[old.len() - 2..], &new].concat());
+        examples.renew(new.clone(), 0);
+        assert_eq!(examples.trajectories, new);
     }
 
     #[test]

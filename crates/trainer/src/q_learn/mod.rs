@@ -208,10 +208,7 @@ impl<'a> Run<'a> {
         let mean = games.iter().map(Episode::total).sum::<f64>() / games.len() as f64;
         let read_by = (self.recipe, &self.examples.tokenizer, self.examples.longest);
         let trajectories = examples::best_of(games, own.best_share, read_by);
-        // Where none of them fits, what was learned from before is better than nothing.
-        if !trajectories.is_empty() {
-            self.examples.trajectories = trajectories;
-        }
+        self.examples.renew(trajectories, own.replay);
         Ok(Some(mean))
     }
 

@@ -32,7 +32,7 @@ pub struct QRecipe {
     pub micro_batch_size: usize,
     /// What is learned from.
     pub data: GameData,
-    /// The policy's own games, in place of those.
+    /// The policy's own games, in place of those or beside them.
     pub own: OwnGames,
     /// The policy that begins, in place of a new one; its sizes are its own.
     pub model: Option<PathBuf>,
@@ -79,7 +79,7 @@ pub enum Alike {
     Once,
 }
 
-/// Games that the policy plays while it learns, and learns from instead of what it learned from before.
+/// Games that the policy plays while it learns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OwnGames {
@@ -87,6 +87,9 @@ pub struct OwnGames {
     pub every: usize,
     /// Games of a round.
     pub games: usize,
+    /// Trajectories that stay beside those of a round, the newest: a replay buffer; 0 = a round takes the place of all that was
+    /// learned from before.
+    pub replay: usize,
     /// Share of a round that is learned from, the highest returns first.
     pub best_share: f64,
     /// Divides what it draws from.
@@ -160,7 +163,7 @@ impl Default for GameData {
 
 impl Default for OwnGames {
     fn default() -> Self {
-        Self { every: 0, games: 1024, best_share: 1.0, temperature: 1.0 }
+        Self { every: 0, games: 1024, replay: 0, best_share: 1.0, temperature: 1.0 }
     }
 }
 
