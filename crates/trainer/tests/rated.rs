@@ -2,6 +2,8 @@
 //! more vowels, and so does the next policy.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+#[path = "rated/reward.rs"]
+mod reward;
 #[path = "command_line/toy.rs"]
 #[expect(dead_code, reason = "the toy serves other tests too")]
 mod toy;
@@ -192,38 +194,17 @@ fn each_way_of_learning_gives_a_policy_that_the_raters_prefer() {
 }
 
 #[test]
-fn a_reward_model_foretells_the_raters_and_teaches_by_itself() {
+fn each_way_of_learning_takes_small_parameters() {
     let toy = rated();
-    let text = run(&toy, "reward", &(recipe("reward", "3e-3") + "members = 2\n"));
-    let result = result(&toy, "reward");
-    let number = |key: &str| result[key].as_f64().unwrap();
-    assert!(result["accuracy"]["low"].as_f64().unwrap() > 0.6, "{result}\n{text}");
-    assert!(number("log_loss") < 0.6 && number("calibration_error") < 0.15, "{result}");
-    let bins = result["bins"].as_array().unwrap();
-    let counted: u64 = bins.iter().map(|bin| bin["n"].as_u64().unwrap()).sum();
-    // Held-out prompts have pairs alone, which count in either order.
-    assert_eq!(counted, 2 * result["n"].as_u64().unwrap());
-    let rows = "[[reward]]\nkind = 'learned'\nmodel = 'reward/model'\n";
-    let recipe = toy.recipe().replace("[[reward]]\nkind = 'chrf'\n", rows);
-    let recipe = recipe.replace("[[reward]]\nkind = 'length'\ntarget = 3\nweight = 0.5\n", "");
-    let recipe = recipe.replace("steps = 12", "steps = 60").replace("prompts = 4", "prompts = 16");
-    run(&toy, "reinforce", &recipe);
-    another_version_is_refused(&toy);
-    let (old, new) = (load(&toy, "policy"), load(&toy, "reinforce/model"));
-    let (won, decided) = wins(&old, &new);
-    assert!(won as f64 > 0.6 * decided as f64, "{won} of {decided}");
-}
-
-fn another_version_is_refused(toy: &Toy) {
-    let path = toy.path("reward/model/reward.json");
-    let text = fs::read_to_string(&path).unwrap();
-    fs::create_dir(toy.path("newer")).unwrap();
-    let newer = text.replacen("\"version\":2", "\"version\":3", 1);
-    fs::write(toy.path("newer/reward.json"), newer).unwrap();
-    let output = toy.run(&["judge", "--reward", "newer", "--dataset", "rows.jsonl"]);
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(text.contains("reward.json: version 3, this program reads 2"), "{text}");
+    let weights = |file: &str| fs::read(toy.path(file)).unwrap();
+    for verb in ["off-policy", "dpo", "kto"] {
+        let small = recipe(verb, "1e-2").replace("steps = 60", "steps = 5");
+        run(&toy, verb, &(small + "[tuning]\nmethod = 'lora'\nrank = 2\n"));
+        let model = format!("{verb}/model/model.safetensors");
+        assert!(weights(&model) != weights("policy/model.safetensors"), "{verb}");
+        let adapter = weights(&format!("{verb}/adapter/adapter_model.safetensors"));
+        assert!(2 * adapter.len() < weights(&model).len(), "{verb}: {}", adapter.len());
+    }
 }
 
 #[test]
@@ -331,37 +312,6 @@ fn raters_who_never_saw_the_same_texts_weigh_by_the_policies_that_they_chose_bet
     let mean = |weights: &[f64]| weights.iter().sum::<f64>() / weights.len() as f64;
     let [honest, random, opposite] = [&weights[..14], &weights[14..18], &weights[18..]].map(mean);
     assert!(honest > 0.75 && random < 0.4 && opposite < 0.05, "{weights:?}");
-}
-
-#[test]
-fn heads_on_a_frozen_sentence_encoder_learn_and_share_its_weights() {
-    let toy = Toy::new();
-    let rows = |good: &str, bad: &str| {
-        format!(r#"{{"prompt": "", "chosen": "the {good} sat", "rejected": "{bad}"}}"#) + "\n"
-    };
-    let words = ["on the mat", "zero", "quoted", "fine", "too soft", "it ends", "me now", "text"];
-    let pairs = words.iter().flat_map(|good| words.map(|bad| rows(&format!("cat {good}"), bad)));
-    fs::write(toy.path("pairs.jsonl"), pairs.collect::<String>()).unwrap();
-    let encoder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/encoder");
-    let recipe = format!(
-        "stage = 'reward'\nmodel = '{encoder}'\nsteps = 100\n[data]\ndataset = 'pairs.jsonl'\n\
-         [optimizer]\nlearning_rate = 1e-2\n[feedback]\ntrunk = 'frozen'\nmembers = 3\n"
-    );
-    run(&toy, "reward", &recipe);
-    let low = result(&toy, "reward")["accuracy"]["low"].as_f64().unwrap();
-    assert!(low > 0.9, "{low}");
-    assert!(toy.path("reward/model/0").exists() && !toy.path("reward/model/1").exists());
-    let judged = r#"{"prompt": "", "completion": "the cat is here"}
-{"prompt": "", "completion": "soft text"}"#;
-    fs::write(toy.path("judged.jsonl"), judged).unwrap();
-    let arguments = ["judge", "--reward", "reward/model", "--dataset", "judged.jsonl"];
-    let output = toy.run(&[&arguments[..], &["--device", "flex"]].concat());
-    let lines = String::from_utf8(output.stdout).unwrap();
-    let said: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let reward = |row: usize| said[row]["reward"].as_f64().unwrap();
-    assert!(reward(0) > 0.5 && reward(1) < -0.5, "{lines}");
-    assert_eq!(said[0]["members"].as_array().unwrap().len(), 3, "{lines}");
-    assert!(said[0]["uncertainty"].as_f64().unwrap() > 0.0, "{lines}");
 }
 
 #[test]
