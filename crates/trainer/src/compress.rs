@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use burn::tensor::Device;
 use kudos_core::bundle::{Unpacked, pack as pack_bundle, sha256};
 use kudos_core::compress::{
     Packing, Storage, Without, divergence, importance, loudness, pack_sparse, prune,
@@ -20,7 +21,10 @@ use crate::export::{check, described, source};
 use crate::policy::{Policy, PolicyFiles};
 use crate::store::write_file;
 use crate::usage::usage;
-use crate::{data, open_device, output};
+use crate::{data, open_device, output, pictures};
+
+/// Most bytes of a text without a prompt that are given to be continued.
+const BEGINNING: usize = 200;
 
 /// Longest completion that is drawn to judge and to time.
 const LONGEST: usize = 64;
@@ -48,12 +52,10 @@ pub fn run(args: &CompressArgs) -> Result<()> {
     let texts = Texts::read(args)?;
     let original = source(args.model.as_deref())?;
     let selected = open_device::open(&args.device)?;
-    let load = |files: &PolicyFiles| {
-        files.load(&selected.device).map_err(|error| usage(error.to_string()))
-    };
+    let load = |files: &PolicyFiles| texts.shown_to(files, &selected.device);
     let policy = load(&original.files)?;
     let seen = texts.tokens(&policy, &texts.data.train)?;
-    let smaller = pruned(args, &policy, &seen)?;
+    let smaller = pruned((args, &texts), &policy, &seen)?;
     let files = packed(args, (&original.files, &policy), (smaller.as_ref(), &seen))?;
     let compressed = load(&files)?;
     let manifest = described(args.card.as_deref(), original.manifest.clone())?;
@@ -77,7 +79,9 @@ pub fn run(args: &CompressArgs) -> Result<()> {
     match args.max_kl {
         Some(most) if result.kl_nats > most => {
             let kl = result.kl_nats;
-            bail!("nothing is written: {kl:.4} nats a token are lost, more than --max-kl {most}");
+            return Err(usage(format!(
+                "nothing is written: {kl:.4} nats a token are lost, more than --max-kl {most}: leave out less, keep more bits, or raise it"
+            )));
         }
         Some(_) | None => write_file(&args.output, &bundle)?,
     }
@@ -86,15 +90,18 @@ pub fn run(args: &CompressArgs) -> Result<()> {
 }
 
 /// The policy without what matters least; none if nothing is to be left out.
-fn pruned(args: &CompressArgs, policy: &Policy, seen: &[Vec<u32>]) -> Result<Option<Policy>> {
+fn pruned(
+    (args, texts): (&CompressArgs, &Texts<'_>),
+    policy: &Policy,
+    seen: &[Vec<u32>],
+) -> Result<Option<Policy>> {
     let (layers, heads, channels) = (args.prune_layers, args.prune_heads, args.prune_channels);
     if layers + heads + channels == 0 {
         return Ok(None);
     }
     let seen: Vec<&[u32]> = seen.iter().map(Vec::as_slice).collect();
     let device = training_device(&policy.model.device(), Activations::Keep);
-    let learning = block_on(policy.files(StoredAs::F32))?.load(&device);
-    let learning = learning.map_err(|error| usage(error.to_string()))?.model;
+    let learning = texts.shown_to(&block_on(policy.files(StoredAs::F32))?, &device)?.model;
     let found = block_on(importance(&learning, &seen)).map_err(anyhow::Error::msg)?;
     let model = prune(&policy.model, &found, Without { layers, heads, channels }).map_err(usage)?;
     Ok(Some(Policy { model, ..policy.clone() }))
@@ -138,11 +145,16 @@ impl<'a> Texts<'a> {
                 return Err(usage("no texts to measure with: give --task or --dataset"));
             }
         };
-        let data = data::of_texts(data)?;
         if args.items == 0 || data.train.is_empty() || data.test.is_empty() {
             return Err(usage("no texts to measure with: give more rows, and --items above 0"));
         }
         Ok(Self { args, data })
+    }
+
+    /// A policy, with the pictures of the texts before its eyes if there are any.
+    fn shown_to(&self, files: &PolicyFiles, device: &Device) -> Result<Policy> {
+        let policy = files.load(device).map_err(|error| usage(error.to_string()))?;
+        Ok(Policy { model: pictures::shown(policy.model, &self.data.pictures)?, ..policy })
     }
 
     /// Items as the tokens that a policy reads, as far as they fit its context.
@@ -151,7 +163,7 @@ impl<'a> Texts<'a> {
         let context = policy.config().context_length;
         let chosen = items.iter().step_by(stride).take(self.args.items);
         let tokens = chosen.map(|item| {
-            let mut ids = policy.encode_prompt(&item.prompt)?;
+            let mut ids = policy.encode_asked(item)?;
             ids.extend(
                 item.references.first().into_iter().flat_map(|text| policy.encode_completion(text)),
             );
@@ -163,8 +175,7 @@ impl<'a> Texts<'a> {
 
     /// How large, how good and how fast a policy is.
     fn size(&self, policy: &Policy, bundle: &[u8], nll_nats: f64) -> Result<Size> {
-        let asked = |item: &&Item| !matches!(&item.prompt, Prompt::Text(text) if text.is_empty());
-        let items: Vec<Item> = self.data.test.iter().filter(asked).cloned().collect();
+        let items: Vec<Item> = self.data.test.iter().map(asked).collect();
         let longest = policy.config().context_length.saturating_sub(LONGEST);
         let items = fitting(policy, &items, (longest, self.args.items))?;
         let mut size = Size {
@@ -191,6 +202,21 @@ impl<'a> Texts<'a> {
         size.metric = Some(name.to_owned());
         size.reward = Some(scores.iter().sum::<f64>() / scores.len().max(1) as f64);
         Ok(size)
+    }
+}
+
+/// The item itself, or, where it is a text without a prompt, its first words to be continued by the rest.
+fn asked(item: &Item) -> Item {
+    match (&item.prompt, item.references.first()) {
+        (Prompt::Text(prompt), Some(text)) if prompt.is_empty() => {
+            let ends = text.char_indices().filter(|(_, letter)| *letter == ' ');
+            let middle = (text.len() / 2).min(BEGINNING);
+            let end = ends.map(|(place, _)| place).take_while(|place| *place <= middle).last();
+            let (begin, rest) = text.split_at(end.unwrap_or(0));
+            let (prompt, references) = (Prompt::Text(begin.to_owned()), vec![rest.to_owned()]);
+            Item { prompt, references, ..item.clone() }
+        }
+        _ => item.clone(),
     }
 }
 

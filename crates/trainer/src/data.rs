@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use kudos_core::task::game::words::Words;
+use kudos_core::task::split::Shares;
 use kudos_core::task::{self, Task, TaskData};
 
 use crate::pictures;
@@ -55,10 +56,22 @@ pub fn check_task(name: &str) -> Result<&'static dyn Task> {
 /// # Errors
 /// If the file cannot be read, or a row is not of a known shape: file and line are named.
 pub fn dataset(path: &Path) -> Result<TaskData> {
+    dealt(path, Shares::default())
+}
+
+/// The same to be judged: no row is held out, all are in the part to train on, in the file's order.
+///
+/// # Errors
+/// As [`dataset`].
+pub fn to_judge(path: &Path) -> Result<TaskData> {
+    dealt(path, Shares::NONE)
+}
+
+fn dealt(path: &Path, shares: Shares) -> Result<TaskData> {
     let label = path.display().to_string();
     let text = std::fs::read_to_string(path)
         .map_err(|error| usage(format!("{label}: {error}; give an existing JSON Lines file")))?;
-    let data = task::dataset::load(&text, &label);
+    let data = task::dataset::load(&text, &label, shares);
     let mut data = data.map_err(|error| usage(error.to_string()))?;
     pictures::of_rows(&mut data, path.parent().unwrap_or(Path::new("")))?;
     Ok(data)

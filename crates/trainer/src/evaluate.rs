@@ -263,7 +263,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     let sampling = args.sampling.on(Sampling { temperature: 0.0, ..Sampling::default() });
     sampling.validate().map_err(|error| usage(error.to_string()))?;
     let data = match (&args.task, &args.dataset) {
-        (_, Some(path)) => data::dataset(path)?,
+        (_, Some(path)) => data::to_judge(path)?,
         (Some(task), None) => data::task(task)?,
         (None, None) => return Err(usage("nothing to judge: give --task or --dataset")),
     };
@@ -271,7 +271,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     let metric = metric(name, &data)?;
     let task = data.name;
     let items = match &args.dataset {
-        Some(_) => [data.train, data.validation, data.test].concat(),
+        Some(_) => data.train,
         None => data.test,
     };
     let (items, pictures) = match &args.images {
@@ -380,7 +380,7 @@ fn in_words(result: &EvalResult) -> String {
     let expected = best_of::in_words(&result.expected_best);
     match (&result.metric, result.score, result.mean_length) {
         (Some(metric), Some(score), Some(length)) => format!(
-            "{metric} on {n} held-out items of {task}: {:.4} [{:.4}, {:.4}]\n{likelihood}, mean length {length:.1} \
+            "{metric} on {n} items of {task}: {:.4} [{:.4}, {:.4}]\n{likelihood}, mean length {length:.1} \
              tokens{expected}",
             score.mean, score.low, score.high,
         ),

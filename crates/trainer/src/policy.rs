@@ -20,6 +20,12 @@ pub const EMBEDDED: &[u8] = include_bytes!("../../../policies/base.kudos");
 /// The file of a folder that holds its weights.
 const WEIGHTS: &str = "model.safetensors";
 
+/// The file that lists weights in several files.
+const SHARDS: &str = "model.safetensors.index.json";
+
+/// The file in which transformers 5 keeps a chat template.
+const TEMPLATE: &str = "chat_template.jinja";
+
 /// Why the files of a policy cannot be read.
 #[derive(Debug, Error)]
 pub enum ReadPolicyError {
@@ -34,6 +40,12 @@ pub enum ReadPolicyError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The weights are in several files.
+    #[error(
+        "{}: weights in several files are not read: save the model once more with a max_shard_size above its size",
+        .0.display()
+    )]
+    Shards(PathBuf),
     /// The file is no sound bundle.
     #[error("{}: {source}", path.display())]
     Bundle {
@@ -69,12 +81,32 @@ pub fn read(path: &Path) -> Result<PolicyFiles, ReadPolicyError> {
         let path = path.join(name);
         std::fs::read_to_string(&path).map_err(|source| at(&path, source))
     };
+    if path.join(SHARDS).exists() {
+        return Err(ReadPolicyError::Shards(path.to_owned()));
+    }
+    let tokenizer_config = text("tokenizer_config.json")?;
+    let template = path.join(TEMPLATE).exists().then(|| text(TEMPLATE)).transpose()?;
     Ok(PolicyFiles {
         config: text("config.json")?,
         weights: open(&path.join(WEIGHTS))?,
         tokenizer: text("tokenizer.json")?,
-        tokenizer_config: text("tokenizer_config.json")?,
+        tokenizer_config: match template {
+            None => tokenizer_config,
+            Some(template) => with_template(&tokenizer_config, &template),
+        },
     })
+}
+
+/// A `tokenizer_config.json` with the template that stood in a file of its own; what is no JSON stays as it is, for the
+/// reader of it to refuse.
+fn with_template(tokenizer_config: &str, template: &str) -> String {
+    match serde_json::from_str::<serde_json::Value>(tokenizer_config) {
+        Ok(mut config) if config.is_object() => {
+            config["chat_template"] = template.into();
+            config.to_string()
+        }
+        Ok(_) | Err(_) => tokenizer_config.to_owned(),
+    }
 }
 
 /// Takes the bundle at `path` apart.

@@ -4,15 +4,12 @@ use serde_json::{Value as Json, json};
 
 use super::GgufError;
 use super::container::{Gguf, Value};
+use crate::text::chat::LINES;
 
 /// Types of tokens in the format: those that only a template writes.
 const CONTROL: i128 = 3;
 /// Those that are found in plain text before it is cut.
 const USER_DEFINED: i128 = 4;
-
-/// The chat template of a model without one: each message is a line.
-const LINES: &str =
-    "{%- for message in messages -%}{{- message['content'] + '\n' -}}{%- endfor -%}";
 
 impl Gguf<'_> {
     /// `tokenizer.json`.

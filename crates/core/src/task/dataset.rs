@@ -165,13 +165,13 @@ pub fn parse(text: &str, file: &str) -> Result<Vec<Row>, DatasetError> {
     Ok(parsed)
 }
 
-/// A user's data set as a task: split 90/5/5 like ours, near-duplicate prompts together.
+/// A user's data set as a task: split by these shares like ours, near-duplicate prompts together.
 ///
 /// # Errors
 /// As [`parse`], or all rows are held out.
-pub fn load(text: &str, file: &str) -> Result<TaskData, DatasetError> {
+pub fn load(text: &str, file: &str, shares: Shares) -> Result<TaskData, DatasetError> {
     let sources = parse(text, file)?.into_iter().map(|row| source(row, file)).collect();
-    super::deal(file, file, Shares::default(), Gathered { sources, n_dropped: 0 })
+    super::deal(file, file, shares, Gathered { sources, n_dropped: 0 })
 }
 
 /// Each line that is not blank, with its number.

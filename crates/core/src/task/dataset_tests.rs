@@ -122,7 +122,7 @@ fn a_users_file_is_dealt_like_ours_and_equal_prompts_stay_together() {
     let rows: Vec<String> = (0..300)
         .map(|i| format!(r#"{{"prompt":"question{}","completion":"answer {i}"}}"#, i / 2))
         .collect();
-    let data = load(&rows.join("\n"), "mine.jsonl").unwrap();
+    let data = load(&rows.join("\n"), "mine.jsonl", Shares::default()).unwrap();
     assert_eq!(data.train.len() + data.validation.len() + data.test.len(), 300);
     for split in [&data.train, &data.validation, &data.test] {
         assert!(!split.is_empty());
@@ -141,7 +141,7 @@ fn what_is_asked_of_one_picture_stays_in_one_split_whatever_is_asked_of_others()
     let questions = ["what color is the shape?", "is there a circle?"];
     let rows: Vec<String> =
         (0..300).flat_map(|image| questions.map(|question| row(image, question))).collect();
-    let data = load(&rows.join("\n"), "vqa.jsonl").unwrap();
+    let data = load(&rows.join("\n"), "vqa.jsonl", Shares::default()).unwrap();
     let images = |items: &[Item]| -> std::collections::BTreeSet<String> {
         items.iter().map(|item| item.extra[IMAGE].to_string()).collect()
     };

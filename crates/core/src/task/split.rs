@@ -40,6 +40,11 @@ pub struct Shares {
     pub test_permille: u64,
 }
 
+impl Shares {
+    /// Nothing is held out.
+    pub const NONE: Self = Self { validation_permille: 0, test_permille: 0 };
+}
+
 impl Default for Shares {
     /// 90, 5 and 5 percent.
     fn default() -> Self {

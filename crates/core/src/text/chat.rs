@@ -28,21 +28,23 @@ pub const DEFAULT_TEMPLATE: &str = "{%- for message in messages -%}\
     {%- endfor -%}\
     {%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}";
 
+/// The template of a model without one: each message is a line.
+pub(crate) const LINES: &str =
+    "{%- for message in messages -%}{{- message['content'] + '\n' -}}{%- endfor -%}";
+
 /// Why messages cannot be rendered.
 #[derive(Debug, thiserror::Error)]
 pub enum ChatError {
     /// The Jinja string is wrong or raised an exception.
     #[error("chat template: {0}: correct chat_template in tokenizer_config.json or the messages")]
     Template(String),
-    /// The configuration is not JSON or lacks a template.
-    #[error(
-        "tokenizer_config.json has no chat_template ({0}): add one, or use the default template"
-    )]
-    NoTemplate(String),
+    /// The configuration is not JSON.
+    #[error("tokenizer_config.json is damaged ({0}): fetch it again")]
+    Damaged(String),
     /// The Jinja string is no table.
     #[error(
         "chat_template in tokenizer_config.json does more than open and close turns ({0}): \
-         write one that does the same for every message of a role, or use the default template"
+         write one that does the same for every message of a role, or remove it: each message is then a line"
     )]
     NoTurns(String),
     /// A message of a role that nobody has.
@@ -88,10 +90,11 @@ impl ChatTemplate {
         })
     }
 
-    /// Reads `chat_template`, `bos_token` and `eos_token` of a `tokenizer_config.json`.
+    /// Reads `chat_template`, `bos_token` and `eos_token` of a `tokenizer_config.json`. Of several templates the one
+    /// that is named default counts; without any, as of models that were not taught to talk, each message is a line.
     ///
     /// # Errors
-    /// The text is not JSON, has no template, or the template is not valid Jinja or no table.
+    /// The text is not JSON, or the template is not valid Jinja or no table.
     pub fn from_tokenizer_config(text: &str) -> Result<Self, ChatError> {
         let [source, bos_token, eos_token] = strings(text)?;
         Self::read(&source, &bos_token, &eos_token)
@@ -100,7 +103,7 @@ impl ChatTemplate {
     /// The same where the table is known already, so that no Jinja is looked at.
     ///
     /// # Errors
-    /// The text is not JSON or has no template.
+    /// The text is not JSON.
     pub fn with_turns(tokenizer_config: &str, turns: Turns) -> Result<Self, ChatError> {
         let [source, bos_token, eos_token] = strings(tokenizer_config)?;
         Ok(Self { source, bos_token, eos_token, turns })
@@ -219,10 +222,11 @@ fn encode(parts: &[Part<'_>], tokenizer: &Tokenizer) -> Vec<u32> {
 /// `chat_template`, `bos_token` and `eos_token` of a `tokenizer_config.json`.
 fn strings(text: &str) -> Result<[String; 3], ChatError> {
     let parts: Value =
-        serde_json::from_str(text).map_err(|error| ChatError::NoTemplate(error.to_string()))?;
-    let source = parts["chat_template"]
-        .as_str()
-        .ok_or_else(|| ChatError::NoTemplate("no such string".to_owned()))?;
+        serde_json::from_str(text).map_err(|error| ChatError::Damaged(error.to_string()))?;
+    let named = parts["chat_template"].as_array().into_iter().flatten();
+    let named =
+        named.filter(|one| one["name"] == "default").find_map(|one| one["template"].as_str());
+    let source = parts["chat_template"].as_str().or(named).unwrap_or(LINES);
     let token = |name: &str| {
         let plain = parts[name].as_str().or_else(|| parts[name]["content"].as_str());
         plain.unwrap_or_default().to_owned()
@@ -330,8 +334,22 @@ mod tests {
         assert!(message.contains("role robot is unknown: use system"), "{message}");
         let message = refused(&template(&golden["templates"]["trimming"]), &["user", "user"]);
         assert!(message.contains("no user message after user message"), "{message}");
-        let missing = ChatTemplate::from_tokenizer_config("{}").unwrap_err().to_string();
-        assert!(missing.contains("no chat_template"), "{missing}");
+        let damaged = ChatTemplate::from_tokenizer_config("{").unwrap_err().to_string();
+        assert!(damaged.contains("fetch it again"), "{damaged}");
+    }
+
+    #[test]
+    fn without_a_template_messages_are_lines_and_of_several_the_default_counts() {
+        let (golden, tokenizer) = golden();
+        let messages = [Message::new("user", "hi"), Message::new("assistant", "ho")];
+        let plain = ChatTemplate::from_tokenizer_config(r#"{"eos_token": "<|end|>"}"#).unwrap();
+        let ids = plain.prompt(&tokenizer, &messages).unwrap();
+        assert_eq!(tokenizer.decode(&ids), "hi\nho\n");
+        let mut named = golden["templates"]["trimming"].clone();
+        let only = template(&named);
+        let own = json!({"name": "default", "template": named["chat_template"]});
+        named["chat_template"] = json!([{"name": "tool_use", "template": "{{ tools }}"}, own]);
+        assert_eq!(template(&named), only);
     }
 
     #[test]

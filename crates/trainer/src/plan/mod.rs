@@ -104,17 +104,24 @@ impl Plan {
     }
 }
 
-/// `runs/TASK-SEED`, or the first free number after it.
+/// The first run's folder, or the first free number after it.
 fn default_output(recipe: &Recipe, args: &RunArgs) -> PathBuf {
-    let name = recipe.data.tasks.first().map_or("dataset", String::as_str);
-    let stage = if recipe.stage == Stage::Reinforce { name } else { recipe.stage.name() };
-    let base = format!("runs/{stage}-{}", recipe.seed);
+    let base = first_output(recipe);
     let first = PathBuf::from(&base);
     if args.resume || !first.exists() {
         return first;
     }
     let numbered = (2..).map(|number| PathBuf::from(format!("{base}-{number}")));
     numbered.into_iter().find(|path| !path.exists()).expect("some number is free")
+}
+
+/// `runs/TASK-SEED` of what learns a task by rewards, else `runs/STAGE-SEED`.
+fn first_output(recipe: &Recipe) -> String {
+    let name = match (recipe.stage, recipe.data.tasks.first()) {
+        (Stage::Reinforce, Some(task)) => task,
+        (stage, _) => stage.name(),
+    };
+    format!("runs/{name}-{}", recipe.seed)
 }
 
 fn mix(recipe: &Recipe, device: &Device) -> Result<Mix> {
@@ -222,5 +229,30 @@ mod tests {
         check(|recipe| recipe.data.dataset = Some("x.jsonl".into()), "keep one");
         check(|recipe| recipe.optimizer.learning_rate = f64::NAN, "learning_rate");
         check(|recipe| recipe.watch.keep = 0, "watch.keep");
+    }
+
+    #[test]
+    fn the_readme_finds_what_its_runs_leave_and_overwrites_nothing_that_ships() {
+        let readme = include_str!("../../../../README.md");
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let left = |name: &str| {
+            let text = std::fs::read_to_string(root.join("recipes").join(name)).unwrap();
+            first_output(&parse(&text, name).unwrap())
+        };
+        // From a pretrained model to the page; then the main job's policy.
+        for (recipe, flag) in [
+            ("talk-lora.toml", "--teacher"),
+            ("distill-talk.toml", "--model"),
+            ("triples.toml", "--model"),
+        ] {
+            let expected = format!("{flag} {}/model", left(recipe));
+            assert!(readme.contains(&expected), "{recipe}: no `{expected}`");
+        }
+        let outputs =
+            readme.split("--output ").skip(1).filter_map(|rest| rest.split_whitespace().next());
+        for output in outputs {
+            let output = output.trim_end_matches(|end: char| !end.is_ascii_alphanumeric());
+            assert!(!root.join(output).exists(), "{output} is there already");
+        }
     }
 }

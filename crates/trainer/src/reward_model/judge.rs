@@ -23,8 +23,7 @@ const DRAWN: usize = 4;
 pub fn judge(args: &JudgeArgs) -> Result<()> {
     let selected = open_device::open(&args.device)?;
     let model = RewardModel::read(&args.reward, &selected.device)?;
-    let data = data::dataset(&args.dataset)?;
-    let items = [data.train, data.validation, data.test].concat();
+    let items = data::to_judge(&args.dataset)?.train;
     let texts = items.iter().filter_map(|item| Some((&item.id, &item.prompt, completion(item)?)));
     let texts: Vec<(&String, &Prompt, &str)> = texts.collect();
     if texts.is_empty() {

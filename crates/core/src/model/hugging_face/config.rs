@@ -116,6 +116,10 @@ pub fn config_from_json(text: &str) -> Result<TransformerConfig, CheckpointError
 
 fn gpt2_config(json: &Value) -> Result<TransformerConfig, CheckpointError> {
     only(json, "activation_function", "gelu_new")?;
+    off(json, "scale_attn_by_inverse_layer_idx")?;
+    if json["scale_attn_weights"] == false {
+        return Err(setting("scale_attn_weights", "false"));
+    }
     let d_model = size(json, "n_embd")?;
     let n_heads = size(json, "n_head")?;
     let vocab_size = size(json, "vocab_size")?;
@@ -135,9 +139,19 @@ fn gpt2_config(json: &Value) -> Result<TransformerConfig, CheckpointError> {
 fn llama_config(json: &Value) -> Result<TransformerConfig, CheckpointError> {
     only(json, "hidden_act", "silu")?;
     let rope = &json["rope_parameters"];
-    let scaling = [&rope["rope_type"], &json["rope_scaling"]["rope_type"]];
-    if let Some(kind) = scaling.iter().filter_map(|kind| kind.as_str()).find(|k| *k != "default") {
-        return Err(CheckpointError::Setting { field: "rope_type", value: kind.to_owned() });
+    // `type` is what transformers called it before 4.43.
+    let scaling = [rope, &json["rope_scaling"]].into_iter();
+    let mut kinds = scaling.flat_map(|table| [&table["rope_type"], &table["type"]]);
+    if let Some(kind) = kinds.find_map(|kind| kind.as_str().filter(|kind| *kind != "default")) {
+        return Err(setting("rope_type", kind));
+    }
+    for table in [rope, json] {
+        if table["partial_rotary_factor"].as_f64().is_some_and(|share| share != 1.0) {
+            return Err(setting(
+                "partial_rotary_factor",
+                &table["partial_rotary_factor"].to_string(),
+            ));
+        }
     }
     let theta = rope["rope_theta"].as_f64().or(json["rope_theta"].as_f64()).unwrap_or(1e4);
     let d_model = size(json, "hidden_size")?;
@@ -162,12 +176,7 @@ fn llama_config(json: &Value) -> Result<TransformerConfig, CheckpointError> {
 
 /// Qwen2 is a Llama with biases at queries, keys and values; the output's, which it has not, is zero.
 fn qwen2_config(json: &Value) -> Result<TransformerConfig, CheckpointError> {
-    if json["use_sliding_window"] == true {
-        return Err(CheckpointError::Setting {
-            field: "use_sliding_window",
-            value: "true".to_owned(),
-        });
-    }
+    off(json, "use_sliding_window")?;
     Ok(TransformerConfig { attention_bias: true, ..llama_config(json)? })
 }
 
@@ -193,6 +202,15 @@ pub(super) fn only(
         Some(value) if value == expected => Ok(()),
         Some(value) => Err(CheckpointError::Setting { field, value: value.to_owned() }),
     }
+}
+
+/// What would change the logits if it were on.
+fn off(json: &Value, field: &'static str) -> Result<(), CheckpointError> {
+    if json[field] == true { Err(setting(field, "true")) } else { Ok(()) }
+}
+
+fn setting(field: &'static str, value: &str) -> CheckpointError {
+    CheckpointError::Setting { field, value: value.to_owned() }
 }
 
 #[cfg(test)]
@@ -237,5 +255,9 @@ mod tests {
         check(r#"{"model_type":"gpt2","n_embd":4611686018427387904}"#, "n_embd");
         check(r#"{"model_type":"llama","hidden_size":18446744073709551615}"#, "hidden_size");
         check(r#"{"model_type":"llama","rope_scaling":{"rope_type":"llama3"}}"#, "llama3");
+        check(r#"{"model_type":"llama","rope_scaling":{"type":"linear","factor":2.0}}"#, "linear");
+        check(r#"{"model_type":"llama","partial_rotary_factor":0.5}"#, "partial_rotary_factor");
+        check(r#"{"model_type":"gpt2","scale_attn_by_inverse_layer_idx":true}"#, "inverse_layer");
+        check(r#"{"model_type":"gpt2","scale_attn_weights":false}"#, "scale_attn_weights");
     }
 }
