@@ -26,7 +26,7 @@ use crate::{data, open_device, output, pictures};
 /// Most bytes of a text without a prompt that are given to be continued.
 const BEGINNING: usize = 200;
 
-/// Longest completion that is drawn to judge and to time.
+/// Longest completion that is drawn to judge and to time; half of the context where that is shorter.
 const LONGEST: usize = 64;
 
 /// Prunes, packs, measures, and writes what did not lose too much.
@@ -104,6 +104,7 @@ fn pruned(
     let learning = texts.shown_to(&block_on(policy.files(StoredAs::F32))?, &device)?.model;
     let found = block_on(importance(&learning, &seen)).map_err(anyhow::Error::msg)?;
     let model = prune(&policy.model, &found, Without { layers, heads, channels }).map_err(usage)?;
+    let model = pictures::shown(model, &texts.data.pictures)?;
     Ok(Some(Policy { model, ..policy.clone() }))
 }
 
@@ -176,8 +177,9 @@ impl<'a> Texts<'a> {
     /// How large, how good and how fast a policy is.
     fn size(&self, policy: &Policy, bundle: &[u8], nll_nats: f64) -> Result<Size> {
         let items: Vec<Item> = self.data.test.iter().map(asked).collect();
-        let longest = policy.config().context_length.saturating_sub(LONGEST);
-        let items = fitting(policy, &items, (longest, self.args.items))?;
+        let context = policy.config().context_length;
+        let drawn = LONGEST.min(context / 2);
+        let items = fitting(policy, &items, (context - drawn, self.args.items))?;
         let mut size = Size {
             bytes: bundle.len() as u64,
             parameters: count(&policy.model) as u64,
@@ -193,7 +195,7 @@ impl<'a> Texts<'a> {
         let name = metric_of(&self.data.name);
         let metric = metric(name, &self.data)?;
         let greedy =
-            Sampling { temperature: 0.0, max_completion_length: LONGEST, ..Sampling::default() };
+            Sampling { temperature: 0.0, max_completion_length: drawn, ..Sampling::default() };
         let begin = Instant::now();
         let evaluation = evaluate(policy, &items, metric.as_ref(), (&greedy, 1))?;
         let tokens = evaluation.mean_length() * items.len() as f64;

@@ -5,6 +5,8 @@
 mod critic;
 #[path = "command_line/distil.rs"]
 mod distil;
+#[path = "command_line/files.rs"]
+mod files;
 #[path = "command_line/games.rs"]
 mod games;
 #[path = "command_line/objectives.rs"]
@@ -329,58 +331,4 @@ fn an_unknown_device_is_named() {
     let output = toy.run(&["sample", "--prompt", "x", "--model", "policy", "--device", "cuda"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cuda"));
-}
-
-#[test]
-fn a_policy_goes_into_one_file_and_comes_out_the_same() {
-    let toy = Toy::new();
-    let card = "name = 'toy'\nsummary = 's'\ntasks = ['dialogue']\nlicense = 'MIT'\nrecipe = 'r'\n";
-    fs::write(toy.path("card.toml"), card).unwrap();
-    let export =
-        |arguments: &str| toy.run(&format!("export {arguments}").split(' ').collect::<Vec<_>>());
-    assert!(export("--model policy --card card.toml --output toy.kudos").status.success());
-    assert!(export("--model toy.kudos --output again").status.success());
-    for entry in fs::read_dir(toy.path("policy")).unwrap() {
-        let name = entry.unwrap().file_name();
-        let read = |folder: &str| fs::read(toy.path(folder).join(&name)).unwrap();
-        assert_eq!(read("policy"), read("again"), "{}", name.display());
-    }
-    let refused = |arguments: &str, words: &str| {
-        let output = export(arguments);
-        let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(2) && error.contains(words), "{error}");
-    };
-    refused("--model toy.kudos --output again", "exists: choose another --output");
-    fs::write(toy.path("card.toml"), format!("{card}licence = 'MIT'\n")).unwrap();
-    refused("--model policy --card card.toml --output b.kudos", "unknown field `licence`");
-    fs::write(toy.path("card.toml"), card.replace("dialogue", "chess")).unwrap();
-    refused("--model policy --card card.toml --output b.kudos", "no task `chess`");
-    let bundle = fs::read(toy.path("toy.kudos")).unwrap();
-    fs::write(toy.path("short.kudos"), &bundle[..bundle.len() - 1]).unwrap();
-    refused("--model short.kudos --output c", "fetch it again");
-    assert!(!toy.path("b.kudos").exists() && !toy.path("c").exists());
-}
-
-#[test]
-fn a_gguf_file_becomes_a_folder_of_the_same_policy() {
-    let toy = Toy::new();
-    let stored = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/gguf/llama.gguf");
-    let convert = |model: &str, output: &str, more: &[&str]| {
-        toy.run(&[&["convert", "--model", model, "--output", output], more].concat())
-    };
-    stdout(&convert(stored, "folder", &[]));
-    stdout(&convert("folder", "half", &["--dtype", "f16"]));
-    let sample = |model: &str| {
-        let fixed = ["--temperature", "0", "--max-completion-length", "9", "--device", "flex"];
-        let asked = ["sample", "--model", model, "--prompt", "the", "--json"];
-        let shown = stdout(&toy.run(&[&asked[..], &fixed].concat()));
-        serde_json::from_str::<Value>(shown.lines().next().unwrap()).unwrap()["token_ids"].clone()
-    };
-    assert_eq!(sample("folder"), sample(stored));
-    let bytes =
-        |folder: &str| fs::metadata(toy.path(folder).join("model.safetensors")).unwrap().len();
-    assert!(bytes("half") < bytes("folder") * 6 / 10);
-    let again = convert(stored, "folder", &[]);
-    assert_eq!(again.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&again.stderr).contains("remove it first"));
 }

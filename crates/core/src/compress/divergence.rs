@@ -1,6 +1,7 @@
 //! How far a policy is from the one it was made from, on real text.
 //!
-//! Measures: the divergence of the next token's distribution, at every position of every text.
+//! Measures: the divergence of the next token's distribution, at every position of every text, but within a picture
+//! before it.
 //! Formula: mean over positions of `sum_v p(v) (log p(v) - log q(v))`, p of the original, at temperature 1.
 //! Range: 0 or more, in nats a token.
 //! Misleads when: the texts are not like those that the policy will write.
@@ -8,6 +9,7 @@
 
 use burn::tensor::{DType, Tensor, TensorData, activation};
 
+use super::given;
 use crate::model::{PaddingSide, Tokens, Transformer};
 
 /// What the two say of texts, means a token.
@@ -34,10 +36,10 @@ pub async fn divergence(
 ) -> Result<Divergence, String> {
     let mut sums = [0.0; 3];
     let mut tokens = 0;
-    for text in texts.iter().filter(|text| text.len() > 1) {
+    for text in texts.iter().filter(|text| text.len() > given(text)) {
         let (p, q) = (log_probs(original, text), log_probs(changed, text));
         let kl = (p.clone().exp() * (p.clone() - q.clone())).sum();
-        let next: Vec<i32> = text[1..].iter().map(|id| *id as i32).collect();
+        let next: Vec<i32> = text[given(text)..].iter().map(|id| *id as i32).collect();
         let count = next.len();
         let next = Tensor::from_data(TensorData::new(next, [count, 1]), &p.device());
         let nll = |log_probs: Tensor<2>| log_probs.gather(1, next.clone()).sum().neg();
@@ -54,10 +56,12 @@ pub async fn divergence(
     Ok(Divergence { kl_nats, original_nll_nats, nll_nats, tokens })
 }
 
-/// Of the token after each position but the last. `-> [T - 1, V]`
+/// Of each token that is not given. `-> [T - G, V]`
 fn log_probs(model: &Transformer, text: &[u32]) -> Tensor<2> {
     let tokens = Tokens::new(&[&text[..text.len() - 1]], PaddingSide::Right, &model.device());
     let logits = model.forward(&tokens);
     let [_, time, vocabulary] = logits.dims();
-    activation::log_softmax(logits.reshape([time, vocabulary]).cast(DType::F32), 1)
+    let first = given(text) - 1;
+    let logits = logits.reshape([time, vocabulary]).narrow(0, first, time - first);
+    activation::log_softmax(logits.cast(DType::F32), 1)
 }

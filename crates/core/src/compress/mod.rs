@@ -15,3 +15,10 @@ pub use divergence::{Divergence, divergence};
 pub use prune::{Importance, Without, importance, prune};
 pub use quantize::{Packing, Storage, pack, pack_sparse};
 pub(crate) use quantize::{eight_bits, four_bits};
+
+use kudos_schema::patch_of;
+
+/// How many tokens at the beginning of a text nothing foretells: the patches of a picture, else the first.
+fn given(text: &[u32]) -> usize {
+    text.iter().take_while(|id| patch_of(**id).is_some()).count().max(1)
+}

@@ -11,6 +11,7 @@ use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use super::given;
 use crate::learn::learn;
 use crate::model::{Block, PaddingSide, Tokens, Transformer, TransformerConfig};
 use crate::objective::{Aggregation, Supervised};
@@ -47,8 +48,9 @@ pub struct Without {
 pub async fn importance(model: &Transformer, texts: &[&[u32]]) -> Result<Importance, String> {
     let pairs: Vec<(Vec<u32>, Vec<u32>)> = texts
         .iter()
-        .filter(|text| text.len() > 1)
-        .map(|text| (text[..1].to_vec(), text[1..].to_vec()))
+        .filter(|text| text.len() > given(text))
+        .map(|text| text.split_at(given(text)))
+        .map(|(given, foretold)| (given.to_vec(), foretold.to_vec()))
         .collect();
     let objective = Supervised { aggregation: Aggregation::TokenMean };
     let gradients = learn(model, &objective.experiences(&pairs), &objective, 1).gradients;
