@@ -5,7 +5,8 @@
 
 use std::time::Instant;
 
-use burn::tensor::Device;
+use burn::tensor::quantization::{QuantScheme, QuantValue, ScaleDtype};
+use burn::tensor::{Device, Tensor, TensorData};
 use kudos_core::learn::{Activations, training_device};
 use kudos_core::model::{Transformer, TransformerConfig, initialize};
 use kudos_core::objective::{Aggregation, Experience, Supervised};
@@ -30,6 +31,8 @@ pub enum Mode {
     DecodeAt,
     /// Resident memory over 2,000 training steps of a small model.
     Memory,
+    /// 1 and 64 rows times a matrix of 1024 x 1024: in f32, and in 8 bits as burn multiplies with them.
+    Products,
 }
 
 /// One line of the benchmark.
@@ -47,6 +50,10 @@ pub struct Row {
     pub ms_at_32: Option<f64>,
     /// Milliseconds a token at position 500, in `decode-at`.
     pub ms_at_500: Option<f64>,
+    /// Milliseconds of a product in f32, of 1 and of 64 rows, in `products`.
+    pub ms_product: Option<[f64; 2]>,
+    /// The same in 8 bits.
+    pub ms_product_in_8_bits: Option<[f64; 2]>,
     /// Resident memory in MiB after 200 steps, in `memory`.
     pub rss_mib_early: Option<f64>,
     /// Resident memory in MiB after 2,000 steps, in `memory`.
@@ -60,6 +67,7 @@ pub fn run(mode: Mode, device: &Device, seconds: f64) -> Row {
         Mode::Generate => generation(device, seconds),
         Mode::DecodeAt => decode_at(device),
         Mode::Memory => memory(device),
+        Mode::Products => products(device),
     }
 }
 
@@ -185,6 +193,45 @@ fn decode_at(device: &Device) -> Row {
     }
 }
 
+/// Whether weights had better be unpacked once, when a policy is loaded, or in every product.
+fn products(device: &Device) -> Row {
+    const SIDE: usize = 1024;
+    const ROUNDS: usize = 50;
+    let filled = |rows: usize| {
+        let wave = |place: usize| 1.0 + (place as f32 * 0.37).sin();
+        let data: Vec<f32> = (0..rows * SIDE).map(wave).collect();
+        Tensor::<2>::from_data(TensorData::new(data, [rows, SIDE]), device)
+    };
+    let scheme =
+        QuantScheme::default().with_value(QuantValue::Q8S).per_block([32], ScaleDtype::F32);
+    let plain = filled(SIDE);
+    let packed = plain.clone().quantize_dynamic(&scheme);
+    let time = |matrix: &Tensor<2>| {
+        [1, 64].map(|rows| {
+            let rows = filled(rows);
+            let (mut times, mut last) = (Vec::new(), Vec::new());
+            for _ in 0..ROUNDS {
+                let start = Instant::now();
+                let done = rows.clone().matmul(matrix.clone());
+                let done = block_on(done.into_data_async()).expect("the device answers");
+                times.push(start.elapsed().as_secs_f64() * 1e3);
+                last = done.convert::<f32>().try_to_vec::<f32>().expect("converted to f32");
+            }
+            times.sort_by(f64::total_cmp);
+            (times[ROUNDS / 2], last)
+        })
+    };
+    let (plain, packed) = (time(&plain), time(&packed));
+    for ((_, plain), (_, packed)) in plain.iter().zip(&packed) {
+        let largest = plain.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+        let off = plain.iter().zip(packed).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off < 0.05 * largest, "off by {off} of {largest}: no product to be timed");
+    }
+    let times = |all: [(f64, Vec<f32>); 2]| Some(all.map(|(time, _)| time));
+    let (ms_product, ms_product_in_8_bits) = (times(plain), times(packed));
+    Row { ms_product, ms_product_in_8_bits, ..row("products", 0.0, 0.0) }
+}
+
 fn timed(mode: &str, tokens: usize, seconds: f64, mut work: impl FnMut()) -> Row {
     work();
     let (start, cpu_start) = (Instant::now(), cpu_seconds());
@@ -207,6 +254,8 @@ fn row(mode: &str, tokens_per_second: f64, cpu_tokens_per_second: f64) -> Row {
         peak_rss_mib: memory_mib("VmHWM:"),
         ms_at_32: None,
         ms_at_500: None,
+        ms_product: None,
+        ms_product_in_8_bits: None,
         rss_mib_early: None,
         rss_mib_late: None,
     }
