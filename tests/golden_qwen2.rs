@@ -32,7 +32,7 @@ fn a_folder_has_the_logits_of_transformers_and_is_written_as_a_llama_with_the_sa
     let config = config_from_json(&text("config.json")).unwrap();
     let model = read_weights(&config, &file("model.safetensors"), &Device::flex()).unwrap();
     check(&model);
-    let special = kudos_core::model::hugging_face::SpecialTokens { pad: 0, end: 0 };
+    let special = kudos_core::model::hugging_face::SpecialTokens { pad: 0, begin: 0, end: 0 };
     let written = config_to_json(&config, special, StoredAs::F32).unwrap();
     assert!(written.contains("\"llama\""), "{written}");
     let bytes = block_on(kudos_core::model::hugging_face::write_weights(&model, StoredAs::F32));

@@ -146,7 +146,7 @@ fn a_policy_with_eyes_survives_the_trip_to_its_files() {
     let golden = Golden::read();
     let device = Device::flex();
     let model = golden.model(&device);
-    let special = SpecialTokens { pad: 0, end: 1 };
+    let special = SpecialTokens { pad: 0, begin: 1, end: 1 };
     let json = config_to_json(model.config(), special, StoredAs::F32).unwrap();
     let bytes = block_on(write_weights(&model, StoredAs::F32)).unwrap();
     let again = read_weights(&config_from_json(&json).unwrap(), &bytes, &device).unwrap();

@@ -109,7 +109,8 @@ impl PolicyFiles {
     pub fn converted(self, stored_as: StoredAs) -> Result<Self, PolicyError> {
         let config = config_from_json(&self.config)?;
         let tokenizer = Tokenizer::from_json(&self.tokenizer)?;
-        let special = SpecialTokens { pad: tokenizer.pad_id(), end: tokenizer.end_id() };
+        let template = ChatTemplate::from_tokenizer_config(&self.tokenizer_config)?;
+        let special = special_tokens(&tokenizer, &template);
         Ok(Self {
             config: config_to_json(&config, special, stored_as)?,
             weights: as_safetensors(&config, Stored::from(&self.weights), stored_as)?.into(),
@@ -160,6 +161,13 @@ impl PolicyFiles {
     }
 }
 
+/// The tokens that `config.json` names; a text that nothing begins begins as one ends.
+fn special_tokens(tokenizer: &Tokenizer, template: &ChatTemplate) -> SpecialTokens {
+    let end = tokenizer.end_id();
+    let begin = tokenizer.special_id(template.bos_token()).unwrap_or(end);
+    SpecialTokens { pad: tokenizer.pad_id(), begin, end }
+}
+
 impl Policy {
     /// The policy as files.
     ///
@@ -178,7 +186,7 @@ impl Policy {
         weights: Weights,
         stored_as: StoredAs,
     ) -> Result<PolicyFiles, CheckpointError> {
-        let special = SpecialTokens { pad: self.tokenizer.pad_id(), end: self.tokenizer.end_id() };
+        let special = special_tokens(&self.tokenizer, &self.template);
         let config = self.config();
         Ok(PolicyFiles {
             config: config_to_json(config, special, stored_as)?,

@@ -109,6 +109,11 @@ impl ChatTemplate {
         Ok(Self { source, bos_token, eos_token, turns })
     }
 
+    /// What the template may write at the beginning; empty where there is none.
+    pub fn bos_token(&self) -> &str {
+        &self.bos_token
+    }
+
     /// The template as a table.
     pub fn turns(&self) -> &Turns {
         &self.turns

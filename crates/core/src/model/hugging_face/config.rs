@@ -16,6 +16,8 @@ const VISION: &str = "vision_config";
 pub struct SpecialTokens {
     /// Fills shorter rows.
     pub pad: u32,
+    /// Begins a text.
+    pub begin: u32,
     /// Ends a completion.
     pub end: u32,
 }
@@ -40,7 +42,7 @@ pub fn config_to_json(
     };
     json["vocab_size"] = json!(config.vocab_size);
     json["tie_word_embeddings"] = json!(config.tied_head);
-    json["bos_token_id"] = json!(special.end);
+    json["bos_token_id"] = json!(special.begin);
     json["eos_token_id"] = json!(special.end);
     json["pad_token_id"] = json!(special.pad);
     json["dtype"] = json!(stored_as.torch_name());
@@ -219,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_configuration_survives_the_trip_through_json() {
-        let special = SpecialTokens { pad: 0, end: 1 };
+        let special = SpecialTokens { pad: 0, begin: 1, end: 1 };
         let grouped = TransformerConfig {
             n_heads: 4,
             n_kv_heads: 2,
