@@ -5,6 +5,7 @@ mod adapters;
 mod architecture;
 mod conformance;
 mod corpus;
+mod damaged;
 mod generation;
 mod golden_best_of;
 mod golden_converted;
