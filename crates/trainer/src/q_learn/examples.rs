@@ -96,7 +96,7 @@ pub(super) fn best_of(
         .iter()
         .flat_map(|one| trajectories(&Transcript::of(one, tokenizer), recipe.value.gamma));
     let all = all.map(|one| match recipe.value.method {
-        Method::Bc => heeding(&recipe.value, one),
+        Method::Bc => heeding((&recipe.value, recipe.data.opening_weight as f32), one),
         // The worth of what is not imitated is learned, too.
         Method::Mc | Method::Dqn | Method::DoubleDqn | Method::Cql | Method::Ilql => one,
     });
@@ -111,11 +111,14 @@ pub(super) fn best_of(
     }
 }
 
-/// A trajectory of which only what is imitated is learned; the rest is read, in no batch's count.
-fn heeding(learning: &ValueLearning, mut one: Trajectory) -> Trajectory {
-    for (weight, value) in one.experience.weights.iter_mut().zip(&one.returns) {
+/// A trajectory of which only what is imitated is learned, its first action by a weight of its own; the rest is read, in no
+/// batch's count.
+fn heeding((learning, opening): (&ValueLearning, f32), mut one: Trajectory) -> Trajectory {
+    let first = one.chosen().take_while(|chosen| *chosen).count();
+    let tokens = one.experience.weights.iter_mut().zip(&one.returns).enumerate();
+    for (place, (weight, value)) in tokens {
         if !learning.imitates(*value) {
-            *weight = 0.0;
+            *weight = if place < first { opening } else { 0.0 };
         }
     }
     one
@@ -253,6 +256,15 @@ mod tests {
             ..QRecipe::default()
         };
         let words = Arc::new(Words::parse("slate\ncrane\nmoist\n").unwrap());
+        let opening =
+            super::super::recipe::GameData { opening_weight: 0.25, ..recipe.data.clone() };
+        let opened = gather(&QRecipe { data: opening, ..recipe.clone() }, &words, None).unwrap();
+        assert_eq!(opened.trajectories.len(), 40);
+        for one in opened.trajectories {
+            let weights = &one.experience.weights;
+            let expected = if one.returns[0] < 0.0 { 0.25 } else { 1.0 };
+            assert!(weights[..6].iter().all(|weight| *weight == expected), "{weights:?}");
+        }
         let won = gather(&recipe, &words, None).unwrap().trajectories;
         // The last word of each game that was won, with the end of its line.
         assert!(!won.is_empty() && won.len() < 40);

@@ -33,6 +33,7 @@ use crate::games::Outcome;
 use crate::interrupt::Interrupt;
 use crate::journal::{Journal, METRICS, Mark, read_metrics, series};
 use crate::policy::{self, Policy};
+use crate::recipe::TrunkUse;
 use crate::report::{Series, curve_svg};
 use crate::side_by_side::{JUDGED_BY, LEARNS_BY, Table};
 use crate::store::{RunDirectory, write_file, write_folder};
@@ -166,6 +167,10 @@ impl<'a> Run<'a> {
                 (policy.model, examples::gather(recipe, &words, read_by)?)
             }
         };
+        let policy = match recipe.trunk {
+            TrunkUse::Tuned => policy,
+            TrunkUse::Frozen => policy.no_grad(),
+        };
         let model = Valued::new(policy, level(&examples.trajectories), &mut coins);
         let (copy, optimizer) = (model.valid(), AdamW::new(recipe.optimizer.adamw));
         Ok(Self { recipe, words, examples, model, copy, optimizer })
@@ -258,9 +263,9 @@ impl<'a> Run<'a> {
         let places = items_of_step(self.recipe.seed, step, self.recipe.batch, all.len());
         let mut batch: Vec<Trajectory> =
             places.into_iter().map(|place| all[place].clone()).collect();
-        let count = batch.iter().map(Trajectory::count).sum::<usize>() as f32;
+        let total: f32 = batch.iter().flat_map(|one| &one.experience.weights).sum();
         for weight in batch.iter_mut().flat_map(|one| &mut one.experience.weights) {
-            *weight /= count;
+            *weight /= total;
         }
         batch
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::QLearnArgs;
 use crate::plan::text_of;
-use crate::recipe::{Architecture, Family, OptimizerRecipe};
+use crate::recipe::{Architecture, Family, OptimizerRecipe, TrunkUse};
 use crate::usage::usage;
 
 /// Everything that determines a run but the device.
@@ -36,6 +36,8 @@ pub struct QRecipe {
     pub own: OwnGames,
     /// The policy that begins, in place of a new one; its sizes are its own.
     pub model: Option<PathBuf>,
+    /// Whether that policy learns beside the heads that judge its choices; frozen, it imitates nothing.
+    pub trunk: TrunkUse,
     /// The sizes of the new policy; a vocabulary of bytes and of whole words, as far as it reaches.
     pub architecture: Architecture,
     /// How weights move.
@@ -63,6 +65,9 @@ pub struct GameData {
     /// Games of one return that are learned from, at most, the earlier first; 0 = all. Where most games are long, the short
     /// ones weigh more.
     pub most_of_a_return: usize,
+    /// Where choices of too low a return are not imitated (`value.imitated_from`): the weight that a game's first choice has
+    /// all the same. It hardly ever wins, and nothing was known yet that it could have missed; 0 = none.
+    pub opening_weight: f64,
     /// How often a choice is learned from that was met several times.
     pub alike: Alike,
     /// Factor of every reward, so that estimates are of the order of 1.
@@ -128,6 +133,7 @@ impl Default for QRecipe {
             data: GameData::default(),
             own: OwnGames::default(),
             model: None,
+            trunk: TrunkUse::Tuned,
             architecture: Architecture {
                 family: Family::Llama,
                 vocab_size: 320,
@@ -155,6 +161,7 @@ impl Default for GameData {
             dataset: None,
             best_share: 1.0,
             most_of_a_return: 0,
+            opening_weight: 0.0,
             alike: Alike::Each,
             reward_scale: 0.1,
         }
@@ -239,6 +246,7 @@ fn validate(recipe: &QRecipe) -> Result<()> {
         ("micro_batch_size", recipe.micro_batch_size > 0, "at least 1"),
         ("data.games", data.games > 0, "at least 1"),
         ("data.best_share", share(data.best_share), "above 0 and at most 1"),
+        ("data.opening_weight", (0.0..=1.0).contains(&data.opening_weight), "a share from 0 to 1"),
         ("data.reward_scale", data.reward_scale > 0.0, "above 0"),
         ("own.games", own.games > 0, "at least 1"),
         ("own.best_share", share(own.best_share), "above 0 and at most 1"),
@@ -256,6 +264,11 @@ fn validate(recipe: &QRecipe) -> Result<()> {
         ("optimizer.learning_rate", recipe.optimizer.learning_rate > 0.0, "above 0"),
         ("optimizer.max_grad_norm", recipe.optimizer.max_grad_norm > 0.0, "above 0"),
     ];
+    if recipe.trunk == TrunkUse::Frozen && (recipe.model.is_none() || value.method == Method::Bc) {
+        return Err(usage(
+            "trunk frozen leaves a policy as it is: give --model, and a method that learns what choices are worth",
+        ));
+    }
     if let Some((field, _, range)) = rules.into_iter().find(|(_, holds, _)| !holds) {
         return Err(usage(format!("{field} must be {range}")));
     }
@@ -281,6 +294,8 @@ mod tests {
             validate(&broken).unwrap_err().to_string(),
             "follow must be above 0 and at most 1"
         );
+        let frozen = QRecipe { trunk: TrunkUse::Frozen, ..QRecipe::default() };
+        assert!(validate(&frozen).unwrap_err().to_string().contains("--model"));
         assert!(method("sarsa").unwrap_err().to_string().contains("double-dqn"));
     }
 }

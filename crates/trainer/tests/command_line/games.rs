@@ -176,6 +176,28 @@ fn values_are_learned_from_where_imitation_ended() {
 }
 
 #[test]
+fn a_frozen_trunk_leaves_the_policy_and_worth_is_added_to_it_by_every_beta() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let model = imitation(path);
+    let recipe = RECIPE
+        .replace("steps = 3", "steps = 3\ntrunk = 'frozen'")
+        .replace("look_every", "other_betas = [0.0, 50.0]\nlook_every");
+    let mc = ["--algorithm", "mc", "--model", &model];
+    let result: Value =
+        serde_json::from_str(&shown(&learn_by(&recipe, (path, "mc"), &mc))).unwrap();
+    let bytes = |name: &str| fs::read(path.join(name).join("model/model.safetensors")).unwrap();
+    assert!(bytes("mc") == bytes("bc"), "the policy is as it was");
+    let rows = journal(path, "mc");
+    let loss = |row: usize, name: &str| rows[row][name].as_f64().unwrap();
+    assert!(loss(2, "loss_q") != loss(0, "loss_q") && loss(0, "grad_norm") > 0.0, "{rows:?}");
+    let betas = result["played_also"].as_array().unwrap().iter().map(|also| also["beta"].as_f64());
+    assert_eq!(betas.collect::<Vec<_>>(), [Some(0.0), Some(50.0)]);
+    let anew = ["--algorithm", "mc"];
+    assert!(refused(&learn_by(&recipe, (path, "anew"), &anew)).contains("give --model"));
+}
+
+#[test]
 fn a_policy_learns_from_what_it_earned() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
