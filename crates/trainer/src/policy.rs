@@ -84,10 +84,10 @@ pub fn read(path: &Path) -> Result<PolicyFiles, ReadPolicyError> {
     if path.join(SHARDS).exists() {
         return Err(ReadPolicyError::Shards(path.to_owned()));
     }
-    let tokenizer_config = text("tokenizer_config.json")?;
+    let (config, tokenizer_config) = (text("config.json")?, text("tokenizer_config.json")?);
     let template = path.join(TEMPLATE).exists().then(|| text(TEMPLATE)).transpose()?;
     Ok(PolicyFiles {
-        config: text("config.json")?,
+        config,
         weights: open(&path.join(WEIGHTS))?,
         tokenizer: text("tokenizer.json")?,
         tokenizer_config: match template {
