@@ -6,35 +6,23 @@ use std::collections::BTreeMap;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use kudos_core::learn::{Criticized, Learned, expectations, learn, learn_critic, log_probs};
-use kudos_core::model::hugging_face::{config_from_json, read_critic, read_weights, write_critic};
+use kudos_core::model::hugging_face::{read_critic, write_critic};
 use kudos_core::model::{Critic, Transformer};
 use kudos_core::objective::{
     Baseline, Collected, Judgement, JudgementBatch, KlCoefficient, PolicyGradient, Prepared,
     ValueClip, explained_variance,
 };
-use kudos_core::optim::{AdamW, AdamWConfig};
+use kudos_core::optim::AdamW;
 use kudos_core::rollout::Rollout;
 use kudos_schema::EndReason;
 use pollster::block_on;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
+use crate::torch_models::{adamw, close, model, pairs, read, values};
+
 fn golden() -> Value {
     serde_json::from_str(include_str!("golden/critic.json")).unwrap()
-}
-
-fn read<T: serde::de::DeserializeOwned>(value: &Value) -> T {
-    serde_json::from_value(value.clone()).unwrap()
-}
-
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_to_vec().unwrap()
-}
-
-fn close(what: &str, ours: &[f32], theirs: &[f32], tolerance: f32) {
-    assert_eq!(ours.len(), theirs.len(), "{what}");
-    let worst = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(worst <= tolerance, "{what}: differs by {worst}");
 }
 
 fn number(value: &Value) -> f32 {
@@ -51,15 +39,9 @@ struct Bench {
 
 impl Bench {
     fn new(golden: &Value, name: &str) -> Self {
-        // Tests start in the folder of their package.
-        let folder = std::path::Path::new("golden/transformer").join(name);
-        let config = std::fs::read_to_string(folder.join("config.json")).unwrap();
-        let weights = std::fs::read(folder.join("model.safetensors")).unwrap();
         let device = Device::flex().autodiff();
-        let model =
-            || read_weights(&config_from_json(&config).unwrap(), &weights, &device).unwrap();
         let own = &golden[name];
-        let mut critic = Critic::zeroed(model());
+        let mut critic = Critic::zeroed(model(name));
         let head: Vec<f32> = read(&own["head"]);
         let head = TensorData::new(head.clone(), [head.len(), 1]);
         let bias = TensorData::new(vec![number(&own["bias"])], [1]);
@@ -76,7 +58,7 @@ impl Bench {
             completions,
             ..Rollout::default()
         };
-        let policy = model();
+        let policy = model(name);
         let old = block_on(log_probs(&policy.valid(), &pairs(&rollout), 1.0, 3)).unwrap();
         rollout.logprobs_full = old.clone();
         rollout.logprobs_drawn = old;
@@ -100,11 +82,6 @@ impl Bench {
         let prepared = choices.prepare(&collected, &mut choices.initial_state());
         (said, prepared)
     }
-}
-
-fn pairs(rollout: &Rollout) -> Vec<(&[u32], &[u32])> {
-    let rows = rollout.prompts.iter().zip(&rollout.completions);
-    rows.map(|(prompt, completion)| (&prompt[..], &completion[..])).collect()
 }
 
 fn choices(golden: &Value) -> PolicyGradient {
@@ -141,8 +118,7 @@ fn follows(what: &str, expected: &Value, (policy, critic): (&mut Learned, &mut C
 #[test]
 fn ten_updates_of_ppo_with_a_critic_follow_those_of_torch() {
     let golden = golden();
-    let decay = golden["decay"].as_f64().unwrap();
-    let config = AdamWConfig { beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, weight_decay: decay };
+    assert_eq!(golden["decay"].as_f64().unwrap(), adamw().weight_decay);
     let clip = ValueClip::At(golden["value_clip"].as_f64().unwrap());
     for name in ["gpt2", "llama"] {
         let (own, mut bench, choices) =
@@ -158,7 +134,7 @@ fn ten_updates_of_ppo_with_a_critic_follow_those_of_torch() {
         close(name, &[explained], &[number(&own["explained_variance"])], 1e-3);
         let judgements = judgements(&prepared, &said);
         let now = choices.coefficients(&choices.initial_state());
-        let (mut actor, mut judge) = (AdamW::new(config), AdamW::new(config));
+        let (mut actor, mut judge) = (AdamW::new(adamw()), AdamW::new(adamw()));
         for (step, expected) in own["steps"].as_array().unwrap().iter().enumerate() {
             let objective = choices.at(now);
             let mut learned = learn(&bench.policy, &prepared.experiences, &objective, 3);

@@ -2,20 +2,21 @@
 //! (`tests/golden/trajectories.py`).
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use kudos_core::learn::{Learned, learn, log_probs};
 use kudos_core::model::Transformer;
-use kudos_core::model::hugging_face::{config_from_json, read_weights};
 use kudos_core::objective::{
     Algorithm, Clip, Collected, Correction, Dual, EntropyBonus, Judged, Label, Linear, Linearized,
     Pair, PolicyGradient, Preference, RatioBound, RatioLevel, Scale, Side, Surrogate, Truncated,
     Unpaired,
 };
-use kudos_core::optim::{AdamW, AdamWConfig};
+use kudos_core::optim::AdamW;
 use kudos_core::rollout::Rollout;
 use kudos_schema::{EndReason, Sampling};
 use pollster::block_on;
 use serde_json::Value;
+
+use crate::torch_models::{adamw, close, model, pairs, read, values};
 
 /// Sequences in a forward pass: fewer than there are.
 const MICRO_BATCH: usize = 4;
@@ -24,12 +25,8 @@ fn golden() -> Value {
     serde_json::from_str(include_str!("golden/trajectories.json")).unwrap()
 }
 
-fn read<T: serde::de::DeserializeOwned>(value: &Value) -> T {
-    serde_json::from_value(value.clone()).unwrap()
-}
-
 fn number(tensor: Tensor<1>) -> f64 {
-    f64::from(tensor.into_data().try_to_vec::<f32>().unwrap()[0])
+    f64::from(values(tensor)[0])
 }
 
 /// An algorithm of ours as the case has it.
@@ -78,12 +75,7 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn new(golden: &'a Value, name: &str) -> Self {
-        // Tests start in the folder of their package.
-        let folder = std::path::Path::new("golden/transformer").join(name);
-        let config = std::fs::read_to_string(folder.join("config.json")).unwrap();
-        let weights = std::fs::read(folder.join("model.safetensors")).unwrap();
-        let config = config_from_json(&config).unwrap();
-        let model = read_weights(&config, &weights, &Device::flex().autodiff()).unwrap();
+        let model = model(name);
         let prompts: Vec<Vec<u32>> = read(&golden["prompts"]);
         let group = golden["group"].as_u64().unwrap() as usize;
         let repeated = |prompt: &Vec<u32>| vec![prompt.clone(); group];
@@ -97,7 +89,7 @@ impl<'a> Bench<'a> {
         rollout.logprobs_full =
             block_on(log_probs(&model.valid(), &pairs(&rollout), 1.0, 3)).unwrap();
         let own = &golden[name];
-        let mut bench = Self { golden, own, model, optimizer: AdamW::new(torch()), rollout };
+        let mut bench = Self { golden, own, model, optimizer: AdamW::new(adamw()), rollout };
         bench.rollout.logprobs_drawn = bench.rows("drawn");
         bench
     }
@@ -130,20 +122,8 @@ impl<'a> Bench<'a> {
         }
         let after = block_on(log_probs(&self.model.valid(), &pairs(&self.rollout), 1.0, 3));
         let wanted = read::<Vec<f32>>(&expected["after"]);
-        let off = after.unwrap().concat().into_iter().zip(&wanted).map(|(a, b)| (a - b).abs());
-        let off = off.fold(0.0, f32::max);
-        assert!(off < 1e-3, "{what}: log-probabilities differ by {off}");
+        close(what, &after.unwrap().concat(), &wanted, 9e-4);
     }
-}
-
-/// The optimizer of critic.py.
-fn torch() -> AdamWConfig {
-    AdamWConfig { beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, weight_decay: 0.1 }
-}
-
-fn pairs(rollout: &Rollout) -> Vec<(&[u32], &[u32])> {
-    let rows = rollout.prompts.iter().zip(&rollout.completions);
-    rows.map(|(prompt, completion)| (&prompt[..], &completion[..])).collect()
 }
 
 #[test]

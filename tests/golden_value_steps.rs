@@ -2,33 +2,20 @@
 //! (`tests/golden/value_steps.py`).
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, TensorData, activation};
+use burn::tensor::{Tensor, TensorData, activation};
 use kudos_core::learn::learn_values;
-use kudos_core::model::hugging_face::{config_from_json, read_weights};
 use kudos_core::model::{Head, Valued};
 use kudos_core::objective::{Chosen, Experience, ValueLearning};
-use kudos_core::optim::{AdamW, AdamWConfig};
+use kudos_core::optim::AdamW;
 use kudos_core::rollout::Trajectory;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
+use crate::torch_models::{adamw, close, model, read, values};
+
 fn golden() -> Value {
     serde_json::from_str(include_str!("golden/value_steps.json")).unwrap()
-}
-
-fn read<T: serde::de::DeserializeOwned>(value: &Value) -> T {
-    serde_json::from_value(value.clone()).unwrap()
-}
-
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_to_vec().unwrap()
-}
-
-fn close(what: &str, ours: &[f32], theirs: &[f32], tolerance: f32) {
-    assert_eq!(ours.len(), theirs.len(), "{what}");
-    let worst = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(worst <= tolerance, "{what}: differs by {worst}: {ours:?}, {theirs:?}");
 }
 
 /// The script's weights of a head.
@@ -53,12 +40,7 @@ fn waves(head: Head, phase: f64) -> Head {
 
 /// The policy of a folder with the script's heads.
 fn valued(name: &str, level: f32) -> Valued {
-    // Tests start in the folder of their package.
-    let folder = std::path::Path::new("golden/transformer").join(name);
-    let config = std::fs::read_to_string(folder.join("config.json")).unwrap();
-    let weights = std::fs::read(folder.join("model.safetensors")).unwrap();
-    let config = config_from_json(&config).unwrap();
-    let policy = read_weights(&config, &weights, &Device::flex().autodiff()).unwrap();
+    let policy = model(name);
     let Valued { policy, q, v } = Valued::new(policy, level, &mut ChaCha8Rng::seed_from_u64(1));
     let q = q.into_iter().zip([1.0, 2.0]).map(|(head, phase)| waves(head, phase)).collect();
     Valued { policy, q, v: waves(v, 3.0) }
@@ -110,14 +92,13 @@ fn ten_updates_of_every_method_follow_those_of_torch() {
     let golden = golden();
     let number = |value: &Value| value.as_f64().unwrap() as f32;
     let trajectories = trajectories(&golden);
-    let config = AdamWConfig { beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, weight_decay: 0.1 };
     for name in ["gpt2", "llama"] {
         let cases = golden[name].as_array().unwrap();
         assert_eq!(cases.len(), 7);
         for case in cases {
             let learning: ValueLearning = read(&case["learning"]);
             let mut model = valued(name, number(&golden["level"]));
-            let (mut copy, mut optimizer) = (model.valid(), AdamW::new(config));
+            let (mut copy, mut optimizer) = (model.valid(), AdamW::new(adamw()));
             for (step, expected) in case["steps"].as_array().unwrap().iter().enumerate() {
                 let what = format!("{name} {} {step}", learning.method.name());
                 let (mut gradients, loss) =

@@ -33,4 +33,5 @@ mod page_looks;
 mod page_writes;
 mod shipped_policy;
 mod stored_weights;
+mod torch_models;
 mod tuning;

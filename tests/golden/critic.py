@@ -16,12 +16,11 @@ No ratio or value may come so near a bound that float32 could fall on the other 
 Usage: python critic.py [FILE]
 """
 
-import json
-import sys
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
+from written import write
 
 STEPS, GAMMA, LAM, BETA, CLIP, VALUE_CLIP = 10, 0.98, 0.9, 0.1, 0.2, 0.4
 ADAMW = {"betas": (0.9, 0.95), "eps": 1e-8}
@@ -150,10 +149,7 @@ def main():
     golden = {"gamma": GAMMA, "lam": LAM, "beta": BETA, "clip": CLIP, "value_clip": VALUE_CLIP, "rates": RATES,
               "decay": DECAY, "prompts": PROMPTS, "completions": COMPLETIONS, "rewards": REWARDS}
     golden |= {name: run(name, seed) for seed, name in enumerate(["gpt2", "llama"], start=7)}
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_suffix(".json")
-    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in golden.items()]
-    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    print(f"{path.stat().st_size} bytes")
+    write(golden, __file__)
 
 
 if __name__ == "__main__":

@@ -19,13 +19,11 @@ Writes objectives.json. B = P x G completions; a prompt's are neighbors.
 Usage: PYTHONPATH=FOLDER python objectives.py [FILE], where FOLDER has trl 1.16.0 and datasets
 """
 
-import json
-import sys
 from collections import defaultdict
-from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+from written import write
 
 PROMPTS, GROUP, TOKENS = 2, 3, 7
 COMPLETIONS = PROMPTS * GROUP
@@ -199,10 +197,7 @@ def main():
     golden |= {name: rows(value) if value.dim() == 2 else value.tolist() for name, value in data.items()}
     golden |= {"losses": losses, "wanted": advantages(data),
                "value_losses": [value_loss(data, clip) for clip in (None, 0.2)]}
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_suffix(".json")
-    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in golden.items()]
-    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    print(f"{len(losses)} losses, {path.stat().st_size} bytes")
+    write(golden, __file__)
 
 
 if __name__ == "__main__":

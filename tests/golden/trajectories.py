@@ -30,14 +30,13 @@ No number may come so near a bound that float32 could fall on the other side of 
 Usage: python trajectories.py [FILE]
 """
 
-import json
-import sys
 from pathlib import Path
 
 import torch
 from critic import at_tokens, far_from, optimizer, step
 from preference import kto_loss, preference_loss
 from transformers import AutoModelForCausalLM
+from written import write
 
 STEPS, RATE, GROUP, LONGEST = 10, 2e-4, 3, 8
 PROMPTS = [[5, 9], [11, 4, 30], [8]]
@@ -251,10 +250,7 @@ def main():
     golden = {"rate": RATE, "group": GROUP, "longest": LONGEST, "prompts": PROMPTS, "completions": COMPLETIONS,
               "rewards": REWARDS, "greedy": GREEDY, "labels": LABELS, "others": OTHERS, "weights": WEIGHTS}
     golden |= {name: run(name, seed) for seed, name in enumerate(["gpt2", "llama"], start=3)}
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_suffix(".json")
-    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in golden.items()]
-    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    print(f"{path.stat().st_size} bytes")
+    write(golden, __file__)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,6 @@ Usage: python value_steps.py [FILE]
 """
 
 import copy
-import json
-import sys
 from pathlib import Path
 
 import torch
@@ -23,6 +21,7 @@ from critic import optimizer, step
 from torch import nn
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM
+from written import write
 
 STEPS, RATE, FOLLOW, LEVEL = 10, 3e-4, 0.1, -0.5
 # Read first, then chosen and read between, which of these were chosen, what was read where the game went on.
@@ -175,10 +174,7 @@ def main():
     for name in ("gpt2", "llama"):
         folder = Path(__file__).parent / "transformer" / name
         golden[name] = [follow(case, folder, places()) for case in CASES]
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_suffix(".json")
-    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in golden.items()]
-    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    print(f"{path.stat().st_size} bytes")
+    write(golden, __file__)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,13 @@ const ALGORITHMS: [&str; 9] = [
 
 /// A run of two steps with `objective` in its recipe and these flags: its metrics, and what it said.
 fn run(toy: &Toy, objective: &str, more: &[&str]) -> (Vec<Value>, String) {
-    let text = toy.recipe().replace("baseline = 'leave_one_out'", objective);
+    run_recipe(toy, (&toy.recipe(), objective), &[&["--steps", "2"], more].concat())
+}
+
+fn run_recipe(toy: &Toy, (recipe, objective): (&str, &str), more: &[&str]) -> (Vec<Value>, String) {
+    let text = recipe.replace("baseline = 'leave_one_out'", objective);
     fs::write(toy.path("objective.toml"), text).unwrap();
-    let base = ["reinforce", "--config", "objective.toml", "--device", "flex", "--steps", "2"];
+    let base = ["reinforce", "--config", "objective.toml", "--device", "flex"];
     let output = toy.run(&[&base[..], &["--output-dir", "run"], more].concat());
     stdout(&output);
     let metrics = fs::read_to_string(toy.path("run/metrics.jsonl")).unwrap();
@@ -64,14 +68,9 @@ fn ratios_that_explode_are_told_of() {
     let unbounded = "algorithm = 'grpo'\nsurrogate = { ratio = { level = 'sequence' } }";
     let recipe = toy.recipe().replace("[batch]", "[batch]\nnum_iterations = 6");
     assert_ne!(recipe, toy.recipe());
-    let text = recipe.replace("baseline = 'leave_one_out'", unbounded);
-    fs::write(toy.path("objective.toml"), text).unwrap();
-    let base = ["reinforce", "--config", "objective.toml", "--device", "flex", "--steps", "3"];
-    let output = toy.run(&[&base[..], &["--learning-rate", "0.1", "--output-dir", "run"]].concat());
-    stdout(&output);
-    let said = String::from_utf8(output.stderr).unwrap();
+    let faster = ["--steps", "3", "--learning-rate", "0.1"];
+    let (_, said) = run_recipe(&toy, (&recipe, unbounded), &faster);
     assert!(said.contains("of a ratio above 100"), "{said}");
-    fs::remove_dir_all(toy.path("run")).unwrap();
     let (_, said) = run(&toy, "algorithm = 'grpo'", &[]);
     assert!(!said.contains("of a ratio above 100"), "{said}");
 }
