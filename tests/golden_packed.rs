@@ -4,13 +4,14 @@ use burn::tensor::Device;
 use kudos_core::bundle;
 use kudos_core::compress::{
     Packing, Storage, Without, divergence, importance, loudness, pack, pack_sparse, prune,
+    with_tokens,
 };
 use kudos_core::learn::{Activations, training_device};
 use kudos_core::model::hugging_face::{
     StoredAs, config_from_json, read_weights, stored_numbers, write_weights,
 };
 use kudos_core::model::parameters::count;
-use kudos_core::model::{Transformer, TransformerConfig, initialize};
+use kudos_core::model::{PaddingSide, Tokens, Transformer, TransformerConfig, initialize};
 use pollster::block_on;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -183,6 +184,34 @@ fn what_is_zero_is_left_out_first_and_nothing_changes() {
     assert!(count(&smaller) < count(&model));
     let all = Without { layers: 3, ..Without::default() };
     assert!(prune(&model, &found, all).unwrap_err().contains("3 of 3 layers"));
+}
+
+#[test]
+fn fewer_tokens_say_of_each_what_the_original_says_where_it_may_say_no_other() {
+    for tied_head in [true, false] {
+        let config = TransformerConfig { tied_head, ..TransformerConfig::llama(60, 32, 2, 32) };
+        let model = random(&config);
+        let kept = [3, 7, 21, 22, 40, 59];
+        let smaller = with_tokens(&model, &kept);
+        assert_eq!(smaller.config().vocab_size, kept.len());
+        let text = [4, 0, 2, 2, 5, 1];
+        let old = text.map(|id: u32| kept[id as usize]);
+        let log_probs = |model: &Transformer, text: &[u32], among: &[usize]| {
+            let tokens = Tokens::new(&[text], PaddingSide::Right, &Device::flex());
+            let logits: Vec<f32> = model.forward(&tokens).into_data().try_to_vec().unwrap();
+            let rows = logits.chunks(model.config().vocab_size);
+            let rows = rows.map(|row| {
+                let total: f32 = among.iter().map(|id| row[*id].exp()).sum();
+                among.iter().map(|id| row[*id] - total.ln()).collect::<Vec<f32>>()
+            });
+            rows.collect::<Vec<_>>().concat()
+        };
+        let ours = log_probs(&smaller, &text, &[0, 1, 2, 3, 4, 5]);
+        let expected = log_probs(&model, &old, &kept.map(|id| id as usize));
+        for (ours, expected) in ours.iter().zip(&expected) {
+            assert!((ours - expected).abs() < 1e-5, "tied {tied_head}: {ours} {expected}");
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod bpe;
 mod letters;
 mod merges;
 mod normalizer;
+mod smaller;
 pub mod stream;
 mod tokenizer;
 mod tokenizer_file;

@@ -31,6 +31,16 @@ pub enum TokenizerError {
         "vocab_size {0} is too small: ask for at least {MIN_VOCAB_SIZE} (5 specials and 256 bytes)"
     )]
     TooSmall(usize),
+    /// Fewer tokens are asked for than no text can do without.
+    #[error(
+        "a vocabulary of {size} tokens is too small: its bytes and special tokens alone are {needed}"
+    )]
+    Fewest {
+        /// Asked for.
+        size: usize,
+        /// Bytes, special tokens, and those beside the vocabulary.
+        needed: usize,
+    },
     /// The text is not a tokenizer file.
     #[error("tokenizer.json cannot be read ({0}): take the file that was saved beside the weights")]
     Malformed(String),
@@ -120,6 +130,11 @@ impl Tokenizer {
     /// The `tokenizer.json` that Hugging Face libraries load.
     pub fn to_json(&self) -> String {
         self.json.clone()
+    }
+
+    /// What the file says.
+    pub(crate) fn file(&self) -> &TokenizerFile {
+        &self.file
     }
 
     /// Token ids of plain text; names of special tokens in it are plain text too.

@@ -10,13 +10,13 @@ use std::thread;
 
 use anyhow::Result;
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use kudos_core::learn::{
-    Criticized, Learned, expectations, features, learn, learn_critic, learn_scores, log_probs,
-    scores,
+    Criticized, Learned, expectations, features, learn, learn_critic, learn_lessons, learn_scores,
+    log_probs, scores,
 };
 use kudos_core::model::{Critic, Scorer, Transformer, Trunk};
-use kudos_core::objective::{Experience, Judgement, Objective, ValueClip};
+use kudos_core::objective::{Distil, Experience, Judgement, Lesson, Objective, ValueClip};
 use kudos_core::optim::Gradients;
 use kudos_core::rollout::{GenerateError, Generation, Mixture, Rollout, generate, generate_mixed};
 use kudos_core::tuning::{has_dropout, unpack_base};
@@ -63,6 +63,26 @@ impl Workers {
             parts.into_iter().map(|part| (model.clone().fork(&model.device()), part)).collect();
         let learned = run(&work, |(model, part)| learn(model, part, objective, micro_batch_size));
         learned.into_iter().reduce(Learned::plus).expect("a batch has experience")
+    }
+
+    /// As [`Self::learn`], from what a teacher says.
+    pub fn learn_lessons(
+        self,
+        student: &Transformer,
+        lessons: &[Lesson],
+        distil: &Distil,
+        micro_batch_size: usize,
+    ) -> (Gradients, Tensor<1>) {
+        let workers = if has_dropout(student) { 1 } else { self.0 };
+        let parts = interleaved(lessons, workers);
+        let work: Vec<_> =
+            parts.into_iter().map(|part| (student.clone().fork(&student.device()), part)).collect();
+        let learned =
+            run(&work, |(student, part)| learn_lessons(student, part, distil, micro_batch_size));
+        let plus = |(gradients, loss): (Gradients, Tensor<1>), (more, other)| {
+            (gradients.plus(more), loss + other)
+        };
+        learned.into_iter().reduce(plus).expect("a batch has lessons")
     }
 
     /// One completion for each prompt; coins as if all were drawn together.

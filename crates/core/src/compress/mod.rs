@@ -2,19 +2,22 @@
 //!
 //! `quantize` packs matrices into blocks of 8 or 4 bits, weight-only: they are unpacked when a policy is
 //! loaded, so every device computes as before. `calibration` sees on real text which inputs of a layer are
-//! loud, where rounding hurts. `sparse` leaves the smallest weights out of a file. `prune` leaves out what matters least. `divergence` says what was lost.
+//! loud, where rounding hurts. `sparse` leaves the smallest weights out of a file. `prune` leaves out what matters least,
+//! `vocabulary` tokens that texts do not use. `divergence` says what was lost.
 
 mod calibration;
 mod divergence;
 mod prune;
 mod quantize;
 mod sparse;
+mod vocabulary;
 
 pub use calibration::{Loudness, loudness};
 pub use divergence::{Divergence, divergence};
 pub use prune::{Importance, Without, importance, prune};
 pub use quantize::{Packing, Storage, pack, pack_sparse};
 pub(crate) use quantize::{eight_bits, four_bits};
+pub use vocabulary::with_tokens;
 
 use kudos_schema::patch_of;
 

@@ -146,6 +146,7 @@ pub fn prune(
     pruned.position_embedding.clone_from(&model.position_embedding);
     pruned.norm = model.norm.clone();
     pruned.head.clone_from(&model.head);
+    pruned.eyes.clone_from(&model.eyes);
     let layers = greatest(&importance.layers, n_layers);
     for (new, old) in pruned.blocks.iter_mut().zip(layers) {
         let heads = greatest(&importance.heads[old], n_kv_heads);
@@ -184,7 +185,7 @@ impl Chosen {
 }
 
 /// A layer with some of its outputs. `[D, F]`
-fn columns(layer: &Linear, kept: &Tensor<1, Int>) -> Linear {
+pub(super) fn columns(layer: &Linear, kept: &Tensor<1, Int>) -> Linear {
     Linear {
         weight: Param::from_tensor(layer.weight.val().without_autodiff().select(1, kept.clone())),
         bias: layer
@@ -216,7 +217,7 @@ fn spread(parts: &[usize], width: usize) -> Vec<usize> {
     parts.iter().flat_map(|part| part * width..(part + 1) * width).collect()
 }
 
-fn places(places: &[usize], device: &Device) -> Tensor<1, Int> {
+pub(super) fn places(places: &[usize], device: &Device) -> Tensor<1, Int> {
     let places: Vec<i32> = places.iter().map(|place| *place as i32).collect();
     let count = places.len();
     Tensor::from_data(TensorData::new(places, [count]), device)

@@ -48,7 +48,7 @@ pub struct Transformer {
     #[cfg(feature = "train")]
     pub(crate) prompt: Option<Param<Tensor<2>>>,
     /// For pictures.
-    pub(super) eyes: Option<Eyes>,
+    pub(crate) eyes: Option<Eyes>,
     #[module(skip)]
     pub(super) config: TransformerConfig,
     #[module(skip)]

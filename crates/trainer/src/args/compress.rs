@@ -22,6 +22,9 @@ pub struct CompressArgs {
     /// Share of each projection's weights, the smallest, that become zeros and are not stored; not with `int4`
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     pub sparsity: f64,
+    /// Tokens to keep, those that training texts use most; all if left out
+    #[arg(long, value_name = "N")]
+    pub vocabulary: Option<usize>,
     /// Layers to leave out
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub prune_layers: usize,

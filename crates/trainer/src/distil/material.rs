@@ -5,9 +5,10 @@ use burn::tensor::Device;
 use kudos_core::model::{Transformer, initialize};
 use kudos_core::objective::Told;
 use kudos_core::reward::Mix;
-use kudos_core::task::{Item, TaskData};
+use kudos_core::task::{Item, Prompt, TaskData};
 use kudos_core::text::chat::ChatTemplate;
 use kudos_core::text::tokenizer::Tokenizer;
+use serde_json::json;
 
 use super::examples::{Answer, askable, asked, best, of_answers, of_data, rewarded};
 use super::teacher::{Teacher, Writing};
@@ -39,6 +40,8 @@ pub(super) struct Material {
     pub(super) longest: usize,
     /// What is learned from, in words.
     pub(super) text: String,
+    /// At `sequence` what the teacher wrote to learn from and to judge by, as rows of a dataset: JSON lines.
+    pub(super) rows: String,
 }
 
 /// The student that is there before the teacher is asked: one of a folder, or a new one that reads the
@@ -106,7 +109,16 @@ pub(super) fn gather(
     };
     let text = format!("{} texts of the data", examples.len());
     let held_out_of_teacher = held_out.clone();
-    Ok(Material { student, examples, told, held_out, held_out_of_teacher, longest: length, text })
+    Ok(Material {
+        student,
+        examples,
+        told,
+        held_out,
+        held_out_of_teacher,
+        longest: length,
+        text,
+        rows: String::new(),
+    })
 }
 
 /// The level `sequence`.
@@ -135,11 +147,29 @@ fn of_sequences(
     };
     let length = longest(recipe, &[student.config().context_length]);
     let (examples, _) = of_answers(&student, &kept, length)?;
+    let rows = kept.iter().chain(&held_out).map(row).collect();
     let (held_out, held_out_of_teacher) = of_answers(&student, &held_out, length)?;
     some(&examples)?;
     let text = format!("{} of {written} texts of the teacher", examples.len());
-    let told = Vec::new();
-    Ok(Material { student, examples, told, held_out, held_out_of_teacher, longest: length, text })
+    Ok(Material {
+        student,
+        examples,
+        told: Vec::new(),
+        held_out,
+        held_out_of_teacher,
+        longest: length,
+        text,
+        rows,
+    })
+}
+
+/// An answer as a row of a dataset.
+fn row(answer: &Answer<'_>) -> String {
+    let prompt = match asked(answer.item) {
+        Prompt::Text(text) => json!(text),
+        Prompt::Messages(messages) => json!(messages),
+    };
+    format!("{}\n", json!({"prompt": prompt, "completion": answer.written.text}))
 }
 
 /// What the teacher writes to the prompts of items, `num_generations` times each where it is learned.

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use burn::tensor::Tensor;
-use kudos_core::learn::{learn_lessons, training_device};
+use kudos_core::learn::training_device;
 use kudos_core::model::Transformer;
 use kudos_core::objective::{Aggregation, Lesson, Supervised, Told};
 use kudos_core::optim::{AdamW, Gradients};
@@ -36,12 +36,16 @@ use crate::plan::Plan;
 use crate::policy::{Example, Policy};
 use crate::recipe::{Level, Recipe, Stage};
 use crate::session::{Session, StepNumbers, frozen, seed_device, working};
+use crate::store::write_file;
 use crate::supervised::{number, schedule, sources};
 use crate::usage::usage;
 use crate::{open_device, tuned};
 use cache::Cache;
 use material::{Material, gather, given};
 use teacher::{Teacher, pairs};
+
+/// The file of what the teacher wrote, to be learned from and to judge by, as rows of a dataset.
+const WRITTEN: &str = "written.jsonl";
 
 /// A run in progress.
 struct Distillation<'a> {
@@ -104,6 +108,9 @@ pub fn run_plan(plan: &Plan, selected: &Selected) -> Result<()> {
     if let Some(resumed) = resumed {
         material.student.model = resumed.model(material.student.model, &device)?;
         optimizer = resumed.optimizer;
+    }
+    if !material.rows.is_empty() {
+        write_file(&session.directory.path().join(WRITTEN), material.rows.as_bytes())?;
     }
     let (found, asked) = teacher.cache.counts();
     session.note(&format!(
@@ -187,8 +194,9 @@ impl Distillation<'_> {
             })
             .collect();
         let size = self.recipe.batch.micro_batch_size;
-        let (gradients, loss) =
-            learn_lessons(model, &lessons, &self.recipe.distil.divergence, size);
+        let workers = Workers::of(&model.device());
+        let divergence = &self.recipe.distil.divergence;
+        let (gradients, loss) = workers.learn_lessons(model, &lessons, divergence, size);
         Found { gradients, loss, tokens, on_policy: 0.0 }
     }
 

@@ -55,6 +55,8 @@ fn a_second_run_reads_what_the_teacher_said_and_does_not_open_it() {
         assert!(said(&again).contains(" 0 asked"), "{}", said(&again));
         let [one, two] = [1, 2].map(|number| outcome(&toy.path(&format!("{name}-{number}"))));
         assert_eq!(one, two, "{name}");
+        let written = fs::read_to_string(toy.path(&format!("{name}-1/written.jsonl")));
+        assert_eq!(written.is_ok_and(|rows| rows.contains("completion")), name == "sequence");
         assert_eq!(shown, result(&toy, &format!("{name}-1")));
         for who in ["student", "teacher"] {
             let nll = shown[who]["nll_nats"].as_f64().unwrap();

@@ -138,6 +138,14 @@ fn compressing_says_what_is_lost_of_texts_and_of_pictures_or_writes_nothing() {
     let look = ["--model", look.to_str().unwrap(), "--prune-channels", "32"];
     let result = compressed(&toy, &["--task", "captions"], &look);
     assert_eq!(result["after"]["metric"], "cider", "{result}");
+    assert!(result["kl_nats"].as_f64().unwrap() < 0.5, "{result}");
+    let fewer = compressed(&toy, &rows, &[&own[..], &["--vocabulary", "270"]].concat());
+    let parameters = |which: &str| fewer[which]["parameters"].as_u64().unwrap();
+    assert!(parameters("after") < parameters("before"), "{fewer}");
+    assert!(fewer["kl_nats"].as_f64().unwrap() > kl, "{fewer}");
+    let none = compress(&toy, &rows, &[&own[..], &["--vocabulary", "9"]].concat());
+    let error = String::from_utf8_lossy(&none.stderr).into_owned();
+    assert!(none.status.code() == Some(2) && error.contains("261"), "{error}");
     let refused = compress(&toy, &rows, &[&own[..], &["--max-kl", "0.0"]].concat());
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(refused.status.code() == Some(2) && error.contains("keep more bits"), "{error}");

@@ -1,33 +1,26 @@
 //! `trainer compress`: a smaller bundle of a policy, with what it lost on held-out texts.
 
-use std::time::Instant;
+mod texts;
 
 use anyhow::Result;
-use burn::tensor::Device;
 use kudos_core::bundle::{Unpacked, pack as pack_bundle, sha256};
 use kudos_core::compress::{
-    Packing, Storage, Without, divergence, importance, loudness, pack_sparse, prune,
+    Divergence, Packing, Storage, Without, divergence, importance, loudness, pack_sparse, prune,
+    with_tokens,
 };
 use kudos_core::learn::{Activations, training_device};
 use kudos_core::model::hugging_face::{StoredAs, config_from_json};
-use kudos_core::model::parameters::count;
-use kudos_core::task::{Item, Prompt, TaskData};
-use kudos_schema::{CompressResult, Sampling, Size};
+use kudos_schema::{CompressResult, Size};
 use pollster::block_on;
 
 use crate::args::CompressArgs;
-use crate::evaluate::{evaluate, fitting, metric, metric_of};
 use crate::export::{check, described, source};
 use crate::policy::{Policy, PolicyFiles};
 use crate::store::write_file;
 use crate::usage::usage;
-use crate::{data, open_device, output, pictures};
+use crate::{open_device, output, pictures};
 
-/// Most bytes of a text without a prompt that are given to be continued.
-const BEGINNING: usize = 200;
-
-/// Longest completion that is drawn to judge and to time; half of the context where that is shorter.
-const LONGEST: usize = 64;
+use texts::Texts;
 
 /// Prunes, packs, measures, and writes what did not lose too much.
 ///
@@ -54,18 +47,24 @@ pub fn run(args: &CompressArgs) -> Result<()> {
     let selected = open_device::open(&args.device)?;
     let load = |files: &PolicyFiles| texts.shown_to(files, &selected.device);
     let policy = load(&original.files)?;
-    let seen = texts.tokens(&policy, &texts.data.train)?;
-    let smaller = pruned((args, &texts), &policy, &seen)?;
-    let files = packed(args, (&original.files, &policy), (smaller.as_ref(), &seen))?;
+    let fewer = fewer_tokens((args, &texts), &policy)?;
+    let spoken = fewer.as_ref().map_or(&policy, |(spoken, _)| spoken);
+    let seen = texts.tokens(spoken, &texts.data.train)?;
+    let smaller = pruned((args, &texts), spoken, &seen)?;
+    let changed = smaller.as_ref().or(fewer.as_ref().map(|(spoken, _)| spoken));
+    let files = packed(args, (&original.files, &policy), (changed, &seen))?;
     let compressed = load(&files)?;
     let manifest = described(args.card.as_deref(), original.manifest.clone())?;
     check(&manifest)?;
     let bundle = bundled(&Unpacked { manifest: manifest.clone(), files })?;
     let before = bundled(&Unpacked { manifest, files: original.files })?;
-    let held_out = texts.tokens(&policy, &texts.data.test)?;
-    let held_out: Vec<&[u32]> = held_out.iter().map(Vec::as_slice).collect();
-    let lost = block_on(divergence(&policy.model, &compressed.model, &held_out));
-    let lost = lost.map_err(anyhow::Error::msg)?;
+    let held_out = texts.tokens(spoken, &texts.data.test)?;
+    let lost = match &fewer {
+        None => compared(&policy, &compressed, &held_out)?,
+        Some((spoken, tokens)) => {
+            of_fewer((&policy, tokens), compared(spoken, &compressed, &held_out)?, &held_out)?
+        }
+    };
     let size = |policy: &Policy, bundle: &[u8], nll_nats: f64| texts.size(policy, bundle, nll_nats);
     let result = CompressResult {
         version: 1,
@@ -89,6 +88,38 @@ pub fn run(args: &CompressArgs) -> Result<()> {
     Ok(())
 }
 
+/// The policy over the tokens that training texts use most, with their numbers in the original; none if all stay.
+fn fewer_tokens(
+    (args, texts): (&CompressArgs, &Texts<'_>),
+    policy: &Policy,
+) -> Result<Option<(Policy, Vec<u32>)>> {
+    let Some(size) = args.vocabulary else { return Ok(None) };
+    let kept = policy.tokenizer.with_most_used(&texts.uses(policy)?, size);
+    let (tokenizer, tokens) = kept.map_err(|error| usage(error.to_string()))?;
+    let model = with_tokens(&policy.model, &tokens);
+    Ok(Some((Policy { model, tokenizer, template: policy.template.clone() }, tokens)))
+}
+
+fn compared(original: &Policy, changed: &Policy, texts: &[Vec<u32>]) -> Result<Divergence> {
+    let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+    block_on(divergence(&original.model, &changed.model, &texts)).map_err(anyhow::Error::msg)
+}
+
+/// What was lost together with tokens. `lost` is told from the original that may say no others, over `texts` in their
+/// new numbers. That one is `-ln P` nats from the original, P the probability of what stayed, and says `-ln P` less of
+/// each token that stayed: the difference of the two likelihoods is the divergence.
+fn of_fewer(
+    (original, tokens): (&Policy, &[u32]),
+    lost: Divergence,
+    texts: &[Vec<u32>],
+) -> Result<Divergence> {
+    let old = |id: &u32| tokens.get(*id as usize).copied().unwrap_or(*id);
+    let texts: Vec<Vec<u32>> = texts.iter().map(|text| text.iter().map(old).collect()).collect();
+    let original_nll_nats = compared(original, original, &texts)?.original_nll_nats;
+    let unsaid = original_nll_nats - lost.original_nll_nats;
+    Ok(Divergence { kl_nats: lost.kl_nats + unsaid, original_nll_nats, ..lost })
+}
+
 /// The policy without what matters least; none if nothing is to be left out.
 fn pruned(
     (args, texts): (&CompressArgs, &Texts<'_>),
@@ -108,7 +139,7 @@ fn pruned(
     Ok(Some(Policy { model, ..policy.clone() }))
 }
 
-/// The files of the policy, or of what pruning left of it, with packed weights.
+/// The files of the policy, or of what was left of it, with packed weights.
 fn packed(
     args: &CompressArgs,
     (files, policy): (&PolicyFiles, &Policy),
@@ -129,97 +160,6 @@ fn packed(
 
 fn bundled(policy: &Unpacked) -> Result<Vec<u8>> {
     pack_bundle(policy.manifest.clone(), &policy.files).map_err(|error| usage(error.to_string()))
-}
-
-/// The texts to look at and to measure with.
-struct Texts<'a> {
-    args: &'a CompressArgs,
-    data: TaskData,
-}
-
-impl<'a> Texts<'a> {
-    fn read(args: &'a CompressArgs) -> Result<Self> {
-        let data = match (&args.task, &args.dataset) {
-            (Some(task), _) => data::task(task)?,
-            (None, Some(path)) => data::dataset(path)?,
-            (None, None) => {
-                return Err(usage("no texts to measure with: give --task or --dataset"));
-            }
-        };
-        if args.items == 0 || data.train.is_empty() || data.test.is_empty() {
-            return Err(usage("no texts to measure with: give more rows, and --items above 0"));
-        }
-        Ok(Self { args, data })
-    }
-
-    /// A policy, with the pictures of the texts before its eyes if there are any.
-    fn shown_to(&self, files: &PolicyFiles, device: &Device) -> Result<Policy> {
-        let policy = files.load(device).map_err(|error| usage(error.to_string()))?;
-        Ok(Policy { model: pictures::shown(policy.model, &self.data.pictures)?, ..policy })
-    }
-
-    /// Items as the tokens that a policy reads, as far as they fit its context.
-    fn tokens(&self, policy: &Policy, items: &[Item]) -> Result<Vec<Vec<u32>>> {
-        let stride = (items.len() / self.args.items).max(1);
-        let context = policy.config().context_length;
-        let chosen = items.iter().step_by(stride).take(self.args.items);
-        let tokens = chosen.map(|item| {
-            let mut ids = policy.encode_asked(item)?;
-            ids.extend(
-                item.references.first().into_iter().flat_map(|text| policy.encode_completion(text)),
-            );
-            ids.truncate(context);
-            Ok(ids)
-        });
-        tokens.collect()
-    }
-
-    /// How large, how good and how fast a policy is.
-    fn size(&self, policy: &Policy, bundle: &[u8], nll_nats: f64) -> Result<Size> {
-        let items: Vec<Item> = self.data.test.iter().map(asked).collect();
-        let context = policy.config().context_length;
-        let drawn = LONGEST.min(context / 2);
-        let items = fitting(policy, &items, (context - drawn, self.args.items))?;
-        let mut size = Size {
-            bytes: bundle.len() as u64,
-            parameters: count(&policy.model) as u64,
-            nll_nats,
-            perplexity: nll_nats.exp(),
-            metric: None,
-            reward: None,
-            tokens_per_second: None,
-        };
-        if items.is_empty() {
-            return Ok(size);
-        }
-        let name = metric_of(&self.data.name);
-        let metric = metric(name, &self.data)?;
-        let greedy =
-            Sampling { temperature: 0.0, max_completion_length: drawn, ..Sampling::default() };
-        let begin = Instant::now();
-        let evaluation = evaluate(policy, &items, metric.as_ref(), (&greedy, 1))?;
-        let tokens = evaluation.mean_length() * items.len() as f64;
-        let scores = evaluation.scores();
-        size.tokens_per_second = Some(tokens / begin.elapsed().as_secs_f64());
-        size.metric = Some(name.to_owned());
-        size.reward = Some(scores.iter().sum::<f64>() / scores.len().max(1) as f64);
-        Ok(size)
-    }
-}
-
-/// The item itself, or, where it is a text without a prompt, its first words to be continued by the rest.
-fn asked(item: &Item) -> Item {
-    match (&item.prompt, item.references.first()) {
-        (Prompt::Text(prompt), Some(text)) if prompt.is_empty() => {
-            let ends = text.char_indices().filter(|(_, letter)| *letter == ' ');
-            let middle = (text.len() / 2).min(BEGINNING);
-            let end = ends.map(|(place, _)| place).take_while(|place| *place <= middle).last();
-            let (begin, rest) = text.split_at(end.unwrap_or(0));
-            let (prompt, references) = (Prompt::Text(begin.to_owned()), vec![rest.to_owned()]);
-            Item { prompt, references, ..item.clone() }
-        }
-        _ => item.clone(),
-    }
 }
 
 fn in_words(result: &CompressResult) -> String {
