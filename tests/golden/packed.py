@@ -2,11 +2,12 @@
 
     python packed.py
 
-packed.safetensors holds matrices alternately in 8 bits (symmetric) and in 4 bits (scale and minimum of each block's whole range);
+packed.safetensors holds matrices in turn in 8 bits with a scale, in 4 with a scale and a minimum, in 8 with both, in 4 with a scale, always of each block's whole range;
 unpacked.safetensors the same numbers in f32. sparse.safetensors holds the projections in 8 bits or f16 without the 40 % of
 least magnitude, whose places a mask of bits leaves out, and thinned.safetensors the same numbers in f32 with zeros. Matrices whose rows are no whole blocks of 32 become f16.
 """
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +17,36 @@ BLOCK = 32
 SPARSITY = 0.4
 
 
-def int8(matrix):
-    blocks = matrix.reshape(-1, BLOCK)
-    scale = (np.abs(blocks).max(1) / 127).astype(np.float16)
-    q = np.clip(np.rint(blocks / scale[:, None].astype(np.float32)), -127, 127).astype(np.int8)
-    return {"": q.reshape(matrix.shape), ".scale": scale}, q * scale[:, None].astype(np.float32)
+def in_half(numbers):
+    """As stored, and as a column to compute with."""
+    numbers = numbers.astype(np.float16)
+    return numbers, numbers[:, None].astype(np.float32)
 
 
-def int4(matrix):
-    blocks = matrix.reshape(-1, BLOCK)
-    minimum = blocks.min(1).astype(np.float16)
-    scale = ((blocks.max(1) - blocks.min(1)) / 15).astype(np.float16)
-    low, step = (part[:, None].astype(np.float32) for part in (minimum, scale))
-    q = np.clip(np.rint((blocks - low) / step), 0, 15).astype(np.uint8)
-    packed = q[:, 0::2] | (q[:, 1::2] << 4)
+def two_in_a_byte(q, matrix):
     rows, width = matrix.shape
-    return {"": packed.reshape(rows, width // 2), ".scale": scale, ".minimum": minimum}, q * step + low
+    q = q.astype(np.uint8) & 15
+    return (q[:, 0::2] | (q[:, 1::2] << 4)).reshape(rows, width // 2)
+
+
+def symmetric(matrix, most):
+    blocks = matrix.reshape(-1, BLOCK)
+    scale, step = in_half(np.abs(blocks).max(1) / most)
+    q = np.clip(np.rint(blocks / step), -most, most).astype(np.int8)
+    stored = q.reshape(matrix.shape) if most > 7 else two_in_a_byte(q, matrix).view(np.int8)
+    return {"": stored, ".scale": scale}, q * step
+
+
+def affine(matrix, most):
+    blocks = matrix.reshape(-1, BLOCK)
+    minimum, low = in_half(blocks.min(1))
+    scale, step = in_half((blocks.max(1) - blocks.min(1)) / most)
+    q = np.clip(np.rint((blocks - low) / step), 0, most).astype(np.uint8)
+    stored = q.reshape(matrix.shape) if most > 15 else two_in_a_byte(q, matrix)
+    return {"": stored, ".scale": scale, ".minimum": minimum}, q * step + low
+
+
+KINDS = [(symmetric, 127), (affine, 15), (affine, 255), (symmetric, 7)]
 
 
 def sparse(name, matrix, place):
@@ -41,7 +56,7 @@ def sparse(name, matrix, place):
     kept[order[: int(SPARSITY * matrix.size)]] = False
     kept = kept.reshape(matrix.shape)
     thinned = np.where(kept, matrix, 0).astype(np.float32)
-    parts, numbers = int8(thinned) if place % 2 else ({"": thinned.astype(np.float16)}, thinned.astype(np.float16))
+    parts, numbers = symmetric(thinned, 127) if place % 2 else ({"": thinned.astype(np.float16)}, thinned.astype(np.float16))
     if ".scale" in parts:
         parts[".scale"] = parts[".scale"].reshape(matrix.shape[0], -1)
         numbers = numbers.reshape(matrix.shape)
@@ -54,15 +69,16 @@ def main():
     here = Path(__file__).parent
     out = here / "packed"
     out.mkdir(exist_ok=True)
-    packed, unpacked = {}, {}
-    for place, (name, tensor) in enumerate(sorted(load_file(here / "transformer/llama/model.safetensors").items())):
+    packed, unpacked, kinds = {}, {}, itertools.cycle(KINDS)
+    for name, tensor in sorted(load_file(here / "transformer/llama/model.safetensors").items()):
         if tensor.ndim < 2:
             packed[name] = unpacked[name] = tensor
         elif tensor.shape[1] % BLOCK:
             packed[name] = tensor.astype(np.float16)
             unpacked[name] = packed[name].astype(np.float32)
         else:
-            parts, numbers = (int8, int4)[place % 2](tensor)
+            kind, most = next(kinds)
+            parts, numbers = kind(tensor, most)
             shape = (tensor.shape[0], tensor.shape[1] // BLOCK)
             for part, values in parts.items():
                 packed[name + part] = values.reshape(shape) if part else values

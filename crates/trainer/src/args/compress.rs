@@ -19,7 +19,7 @@ pub struct CompressArgs {
     /// How matrices are stored
     #[arg(long, value_enum, default_value = "int8")]
     pub weights: Weights,
-    /// Share of each projection's weights, the smallest, that become zeros and are not stored; not with `int4`
+    /// Share of each projection's weights, the smallest, that become zeros and are not stored; with `f16` and `int8`
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     pub sparsity: f64,
     /// Tokens to keep, those that training texts use most; all if left out
@@ -64,8 +64,12 @@ pub enum Weights {
     F16,
     /// A byte a number, and a scale for 32 of them
     Int8,
+    /// A byte a number, and a scale and a minimum for 32 of them
+    Int8Affine,
     /// Half a byte a number, and a scale and a minimum for 32 of them
     Int4,
+    /// Half a byte a number, and a scale for 32 of them
+    Int4Symmetric,
 }
 
 impl Weights {
@@ -74,7 +78,9 @@ impl Weights {
         match self {
             Self::F16 => Packing::F16,
             Self::Int8 => Packing::Int8,
+            Self::Int8Affine => Packing::Int8Affine,
             Self::Int4 => Packing::Int4,
+            Self::Int4Symmetric => Packing::Int4Symmetric,
         }
     }
 }

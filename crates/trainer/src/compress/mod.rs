@@ -5,8 +5,7 @@ mod texts;
 use anyhow::Result;
 use kudos_core::bundle::{Unpacked, pack as pack_bundle, sha256};
 use kudos_core::compress::{
-    Divergence, Packing, Storage, Without, divergence, importance, loudness, pack_sparse, prune,
-    with_tokens,
+    Divergence, Storage, Without, divergence, importance, loudness, pack_sparse, prune, with_tokens,
 };
 use kudos_core::learn::{Activations, training_device};
 use kudos_core::model::hugging_face::{StoredAs, config_from_json};
@@ -37,9 +36,9 @@ pub fn run(args: &CompressArgs) -> Result<()> {
     if !(0.0..1.0).contains(&args.sparsity) {
         return Err(usage("--sparsity is a share: give a number from 0 to below 1"));
     }
-    if args.sparsity > 0.0 && args.weights.packing() == Packing::Int4 {
+    if args.sparsity > 0.0 && !args.weights.packing().may_be_sparse() {
         return Err(usage(
-            "--sparsity needs a zero, which 4 bits do not have: give --weights int8 or f16",
+            "--sparsity needs a zero in a byte of its own: give --weights int8 or f16",
         ));
     }
     let texts = Texts::read(args)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use safetensors::tensor::Dtype;
+use safetensors::tensor::{Dtype, TensorInfo};
 
 use super::adapter::Sums;
 use super::source::{Container, HostTensor, Source};
@@ -82,23 +82,27 @@ pub(crate) fn each_stored(
 pub fn stored_numbers<'a>(stored: impl Into<Stored<'a>>) -> Result<(u64, String), CheckpointError> {
     let file = Container::open(stored.into())?;
     let tensors = file.head().tensors();
-    let own = tensors.iter().filter(|(name, _)| packed::beside(name).is_none());
-    let values = own.map(|(name, info)| {
-        if let Some(mask) = file.head().info(&format!("{name}{}", packed::MASK)) {
-            return 8 * mask.shape.iter().product::<usize>() as u64;
-        }
-        let stored = info.shape.iter().product::<usize>() as u64;
-        if info.dtype == Dtype::U8 { 2 * stored } else { stored }
-    });
-    let own = |name: &String| packed::beside(name).is_none();
-    let has = |dtype| tensors.iter().any(|(name, info)| own(name) && info.dtype == dtype);
+    let own = || tensors.iter().filter(|(name, _)| packed::beside(name).is_none());
+    let beside = |name: &str, part: &str| {
+        let info = file.head().info(&format!("{name}{part}"))?;
+        Some(info.shape.iter().product::<usize>())
+    };
+    let held = |(name, info): (&String, &&TensorInfo)| {
+        let stored = info.shape.iter().product::<usize>();
+        let bits = beside(name, packed::MASK).map(|bytes| 8 * bytes);
+        let blocks = beside(name, packed::SCALE).map(|blocks| packed::BLOCK * blocks);
+        let halved = bits.is_none() && blocks.is_some_and(|count| count > stored);
+        (bits.or(blocks).unwrap_or(stored), halved)
+    };
+    let values = own().map(|one| held(one).0 as u64).sum();
+    let whole = |(_, info): (&String, &&TensorInfo)| matches!(info.dtype, Dtype::I8 | Dtype::U8);
     let first = file.head().offset_keys().first().map(|name| format!("{:?}", tensors[name].dtype));
     let stored_as = match () {
-        () if has(Dtype::U8) => "int4".to_owned(),
-        () if has(Dtype::I8) => "int8".to_owned(),
+        () if own().any(|one| held(one).1) => "int4".to_owned(),
+        () if own().any(whole) => "int8".to_owned(),
         () => first.unwrap_or_default().to_ascii_lowercase(),
     };
-    Ok((values.sum(), stored_as))
+    Ok((values, stored_as))
 }
 
 /// Reads one stored tensor as f32 in our orientation, after checking its shape.
