@@ -15,6 +15,8 @@ mod objectives;
 mod plan;
 #[path = "command_line/self_play.rs"]
 mod self_play;
+#[path = "command_line/smollm2.rs"]
+mod smollm2;
 #[path = "command_line/toy.rs"]
 mod toy;
 #[path = "command_line/tuning.rs"]
