@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use kudos_core::task::game::scripted::{Script, Scripted};
 use kudos_core::task::game::words::Words;
 use kudos_core::task::game::{Episode, Kind, play};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::args::GamesArgs;
 use crate::batches::{Purpose, coins};
@@ -16,7 +16,7 @@ use crate::usage::usage;
 use crate::{data, output};
 
 /// What games came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// How many were played.
     pub games: usize,

@@ -20,6 +20,7 @@ pub mod games;
 mod host;
 pub mod interrupt;
 pub mod journal;
+mod kept;
 pub mod likeness;
 pub mod memory;
 pub mod open_device;

@@ -54,9 +54,10 @@ pub use unpaired::{Judged, Label, Unpaired};
 pub use value::{Aims, Chosen, Method, ValueLearning, ValueLoss};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 
 /// One completion with what each of its tokens is worth. Vectors have the completion's length.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Experience {
     /// The prompt.
     pub prompt: Vec<u32>,

@@ -4,12 +4,14 @@
 //! game, the game is one trajectory; where it reads only the end of it, every turn is one, and knows what was read
 //! next. A reward belongs to the last token of its action.
 
+use serde::{Deserialize, Serialize};
+
 use crate::objective::Experience;
 use crate::task::game::{Episode, Kind};
 use crate::text::tokenizer::Tokenizer;
 
 /// Tokens read and chosen, with what they earned. Vectors have the completion's length.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trajectory {
     /// Prompt, then chosen tokens and what the game said between; a token was chosen where its weight is above 0.
     pub experience: Experience,

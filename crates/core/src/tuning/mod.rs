@@ -30,7 +30,7 @@ pub use packed_base::{Base, base_bytes, is_packed, pack_base, unpack_base};
 pub(crate) use packed_base::{PackedBlock, unpacked};
 pub use peft::{AdapterFiles, read_adapter, write_adapter};
 pub use rescale::Rescale;
-pub use stored::{small_from_bytes, small_to_bytes, trained};
+pub use stored::{module_from_bytes, module_to_bytes, small_from_bytes, small_to_bytes, trained};
 pub use target::Target;
 
 use thiserror::Error;

@@ -1,7 +1,8 @@
-//! Small parameters on the host, by name: what a checkpoint keeps of a tuned model.
+//! Parameters on the host, by name: what a checkpoint keeps of a tuned model, and of modules without a file format.
 
 use std::collections::BTreeMap;
 
+use burn::module::Module;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::TuningError;
@@ -65,11 +66,35 @@ pub fn small_from_bytes(model: Transformer, bytes: &[u8]) -> Result<Transformer,
     fill(model, read_container(bytes)?)
 }
 
+/// All parameters of a module as safetensors bytes, under their own names.
+///
+/// # Errors
+/// If the device does not return them.
+pub async fn module_to_bytes(module: &impl Module) -> Result<Vec<u8>, TuningError> {
+    let host = chosen_to_host(module, |_| true).await?;
+    container(host.into_iter().map(|(name, one)| (name, one.shape, one.values)).collect())
+}
+
+/// The module with the parameters that [`module_to_bytes`] wrote.
+///
+/// # Errors
+/// If the bytes are damaged or belong to another module.
+pub fn module_from_bytes<M: Module>(module: M, bytes: &[u8]) -> Result<M, TuningError> {
+    fill_chosen(module, read_container(bytes)?, |_| true)
+}
+
 /// All small parameters.
 pub(crate) async fn to_host(model: &Transformer) -> Result<ByName, TuningError> {
+    chosen_to_host(model, is_small).await
+}
+
+async fn chosen_to_host(
+    module: &impl Module,
+    chosen: impl Fn(&str) -> bool,
+) -> Result<ByName, TuningError> {
     let mut found = Vec::new();
-    each(model, |name, parameter| {
-        if is_small(&name) {
+    each(module, |name, parameter| {
+        if chosen(&name) {
             found.push((name, parameter.flat(), parameter.shape()));
         }
     });
@@ -84,10 +109,18 @@ pub(crate) async fn to_host(model: &Transformer) -> Result<ByName, TuningError> 
 }
 
 /// Sets the small parameters of a model that has them.
-pub(crate) fn fill(model: Transformer, mut values: ByName) -> Result<Transformer, TuningError> {
+pub(crate) fn fill(model: Transformer, values: ByName) -> Result<Transformer, TuningError> {
+    fill_chosen(model, values, is_small)
+}
+
+fn fill_chosen<M: Module>(
+    module: M,
+    mut values: ByName,
+    chosen: impl Fn(&str) -> bool,
+) -> Result<M, TuningError> {
     let mut wrong = None;
-    let model = changed(model, |name, parameter| {
-        if !is_small(name) {
+    let module = changed(module, |name, parameter| {
+        if !chosen(name) {
             return None;
         }
         let (name, expected) = (name.to_owned(), parameter.shape());
@@ -105,7 +138,7 @@ pub(crate) fn fill(model: Transformer, mut values: ByName) -> Result<Transformer
     match (wrong, values.into_keys().next()) {
         (Some(wrong), _) => Err(wrong),
         (None, Some(name)) => Err(TuningError::Foreign(name)),
-        (None, None) => Ok(model),
+        (None, None) => Ok(module),
     }
 }
 

@@ -41,6 +41,9 @@ pub struct QLearnArgs {
     /// Folder for everything the run leaves
     #[arg(long, value_name = "DIR")]
     pub output_dir: PathBuf,
+    /// Go on with the run in `--output-dir`
+    #[arg(long)]
+    pub resume: bool,
     /// A policy to begin with in place of a new one, such as the model that imitation left: a folder or a bundle
     #[arg(long, value_name = "PATH")]
     pub model: Option<PathBuf>,
@@ -73,6 +76,9 @@ pub struct ReinforceGamesArgs {
     /// Folder for everything the run leaves
     #[arg(long, value_name = "DIR")]
     pub output_dir: PathBuf,
+    /// Go on with the run in `--output-dir`
+    #[arg(long)]
+    pub resume: bool,
     /// The policy that begins: a folder or a bundle, such as the model that `q-learn --algorithm bc` leaves
     #[arg(long, value_name = "PATH")]
     pub model: Option<PathBuf>,

@@ -2,7 +2,7 @@
 //!
 //! One program for imitation, of all games or the best, and for the methods of
 //! [`ValueLearning`](kudos_core::objective::ValueLearning); everything is in the recipe, the games too.
-//! A run is short: it keeps no checkpoints. Stopped by Ctrl-C it plays, and leaves what it has learned.
+//! Stopped by Ctrl-C it keeps a checkpoint, and goes on with `--resume` to the same bytes.
 
 mod evaluate;
 mod examples;
@@ -24,6 +24,8 @@ use kudos_core::rollout::Trajectory;
 use kudos_core::task::game::Episode;
 use kudos_core::task::game::words::Words;
 use kudos_core::text::chat::ChatTemplate;
+use kudos_core::tuning::{module_from_bytes, module_to_bytes};
+use pollster::block_on;
 use serde::Serialize;
 
 use crate::args::QLearnArgs;
@@ -31,19 +33,26 @@ use crate::batches::{Purpose, coins, items_of_step};
 use crate::evaluate::policy_files;
 use crate::games::Outcome;
 use crate::interrupt::Interrupt;
-use crate::journal::{Journal, METRICS, Mark, read_metrics, series};
+use crate::journal::{Journal, METRICS, read_metrics, series};
+use crate::kept::{Keeper, Kept};
 use crate::policy::{self, Policy};
 use crate::recipe::TrunkUse;
 use crate::report::{Series, curve_svg};
 use crate::side_by_side::{JUDGED_BY, LEARNS_BY, Table};
-use crate::store::{RunDirectory, write_file, write_folder};
+use crate::store::{write_file, write_folder};
 use crate::supervised::number;
 use crate::usage::usage;
 use crate::{data, open_device, output};
 use evaluate::Player;
 use examples::Examples;
-pub(crate) use recipe::read_recipe;
 pub use recipe::{Alike, GameData, OwnGames, PlayRecipe, QRecipe};
+pub(crate) use recipe::{read_recipe, resumed_recipe};
+
+/// Files of a checkpoint.
+const WEIGHTS: &str = "weights.safetensors";
+const COPY: &str = "copy.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const OWN: &str = "own.json";
 
 /// Steps between two lines on standard error.
 const SAY_EVERY: usize = 50;
@@ -96,11 +105,13 @@ pub fn run(args: &QLearnArgs) -> Result<()> {
     let words = Arc::new(data::words(recipe.words.as_deref())?);
     let selected = open_device::open(&args.device)?;
     let text = toml::to_string_pretty(&recipe)?;
-    let directory = RunDirectory::start(&args.output_dir, &text);
-    let directory = directory.map_err(|error| usage(error.to_string()))?;
-    let start = Instant::now();
+    let opened = Keeper::open((&args.output_dir, args.resume), &text, recipe.save_every)?;
+    let (mut keeper, kept) = opened;
     let device = training_device(&selected.device, recipe.optimizer.activations);
     let mut run = Run::new(&recipe, words, &device)?;
+    if let Some(kept) = kept {
+        run.resume(&kept)?;
+    }
     output::note(&format!(
         "{} trajectories of games with {}; {} parameters on {}",
         run.examples.trajectories.len(),
@@ -108,12 +119,17 @@ pub fn run(args: &QLearnArgs) -> Result<()> {
         run.parameters(),
         selected.name
     ));
-    let mut journal = Journal::open(directory.path(), &Mark::default())?;
-    let mut steps = 0;
-    while steps < recipe.steps && !interrupt.requested() {
-        let own_return = run.renew(steps)?;
-        run.step(steps, (own_return, &mut journal))?;
-        steps += 1;
+    while keeper.progress.done < recipe.steps {
+        let own_return = run.renew(keeper.progress.done)?;
+        run.step(keeper.progress.done, (own_return, &mut keeper.journal))?;
+        keeper.progress.done += 1;
+        if keeper.due() || interrupt.requested() {
+            keeper.save(&run.policy(), &run.files(keeper.progress.done)?)?;
+        }
+        if interrupt.requested() && keeper.progress.done < recipe.steps {
+            keeper.stopped();
+            return Ok(());
+        }
     }
     let model = run.model.valid();
     let judged = |beta| {
@@ -128,23 +144,17 @@ pub fn run(args: &QLearnArgs) -> Result<()> {
         game: recipe.game.name(),
         method: recipe.value.method.name(),
         seed: recipe.seed,
-        steps,
+        steps: recipe.steps,
         parameters: run.parameters(),
-        seconds: start.elapsed().as_secs_f64(),
+        seconds: keeper.seconds(),
         device: &selected.name,
         data: run.examples.outcome,
         played,
         played_also,
     };
-    directory.write("result.json", &(serde_json::to_string_pretty(&result)? + "\n"))?;
-    // Without its heads.
-    let policy = Policy {
-        model: run.model.policy,
-        tokenizer: run.examples.tokenizer,
-        template: ChatTemplate::default(),
-    };
+    keeper.directory.write("result.json", &(serde_json::to_string_pretty(&result)? + "\n"))?;
     let curves = [("curve.svg", "Loss", "loss"), ("return.svg", "Mean return", "return")];
-    leave(directory.path(), &curves, &policy)?;
+    leave(keeper.directory.path(), &curves, &run.policy())?;
     output::result(&serde_json::to_string(&result)?);
     Ok(())
 }
@@ -174,6 +184,39 @@ impl<'a> Run<'a> {
         let model = Valued::new(policy, level(&examples.trajectories), &mut coins);
         let (copy, optimizer) = (model.valid(), AdamW::new(recipe.optimizer.adamw));
         Ok(Self { recipe, words, examples, model, copy, optimizer })
+    }
+
+    /// Goes on where a checkpoint stood.
+    fn resume(&mut self, kept: &Kept) -> Result<()> {
+        let device = self.model.policy.device();
+        self.model = module_from_bytes(self.model.clone(), &kept.file(WEIGHTS)?)?;
+        self.copy = module_from_bytes(self.copy.clone(), &kept.file(COPY)?)?;
+        let adamw = self.recipe.optimizer.adamw;
+        self.optimizer = AdamW::from_bytes(adamw, &kept.file(OPTIMIZER)?, &device)?;
+        let own: Option<Vec<Trajectory>> = serde_json::from_slice(&kept.file(OWN)?)?;
+        self.examples.trajectories = own.unwrap_or(std::mem::take(&mut self.examples.trajectories));
+        Ok(())
+    }
+
+    /// What a checkpoint keeps after so many steps. Trajectories only where they are the policy's own: others are made again.
+    fn files(&self, steps: usize) -> Result<Vec<(&'static str, Vec<u8>)>> {
+        let own = (self.recipe.own.every > 0 && steps > self.recipe.own.every)
+            .then_some(&self.examples.trajectories);
+        Ok(vec![
+            (WEIGHTS, block_on(module_to_bytes(&self.model))?),
+            (COPY, block_on(module_to_bytes(&self.copy))?),
+            (OPTIMIZER, block_on(self.optimizer.to_bytes())?),
+            (OWN, serde_json::to_vec(&own)?),
+        ])
+    }
+
+    /// The policy without its heads.
+    fn policy(&self) -> Policy {
+        Policy {
+            model: self.model.policy.clone(),
+            tokenizer: self.examples.tokenizer.clone(),
+            template: ChatTemplate::default(),
+        }
     }
 
     fn parameters(&self) -> usize {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::args::QLearnArgs;
 use crate::plan::text_of;
 use crate::recipe::{Architecture, Family, OptimizerRecipe, TrunkUse};
+use crate::store::{RECIPE, RunDirectoryError};
 use crate::usage::usage;
 
 /// Everything that determines a run but the device.
@@ -26,6 +27,8 @@ pub struct QRecipe {
     pub seed: u64,
     /// Optimizer steps.
     pub steps: usize,
+    /// Steps between two checkpoints; 0 = only where the run is stopped.
+    pub save_every: usize,
     /// Trajectories of a step: games of Wordle, turns of a maze.
     pub batch: usize,
     /// Trajectories in one forward and backward pass.
@@ -128,6 +131,7 @@ impl Default for QRecipe {
             words: None,
             seed: 1,
             steps: 1500,
+            save_every: 1000,
             batch: 64,
             micro_batch_size: 64,
             data: GameData::default(),
@@ -193,9 +197,10 @@ impl Default for PlayRecipe {
 /// # Errors
 /// Usage errors that name the field and the remedy.
 pub(super) fn resolve(args: &QLearnArgs) -> Result<QRecipe> {
-    let mut recipe = match &args.config {
-        Some(path) => read_recipe(path)?,
-        None => QRecipe::default(),
+    let mut recipe = match (&args.config, args.resume) {
+        (Some(path), _) => read_recipe(path)?,
+        (None, true) => resumed_recipe(&args.output_dir)?,
+        (None, false) => QRecipe::default(),
     };
     if let Some(name) = &args.algorithm {
         recipe.value.method = method(name)?;
@@ -222,6 +227,21 @@ pub(super) fn resolve(args: &QLearnArgs) -> Result<QRecipe> {
 pub(crate) fn read_recipe<R: DeserializeOwned>(path: &Path) -> Result<R> {
     let (label, text) = text_of(path)?;
     toml::from_str(&text).map_err(|error| usage(format!("{label}: {error}")))
+}
+
+/// The recipe of the run in a folder.
+///
+/// # Errors
+/// A usage error where there is none.
+pub(crate) fn resumed_recipe<R: DeserializeOwned>(folder: &Path) -> Result<R> {
+    let path = folder.join(RECIPE);
+    match path.is_file() {
+        true => read_recipe(&path),
+        false => {
+            let path = folder.to_owned();
+            Err(usage(RunDirectoryError::HoldsNoRun { path }.to_string()))
+        }
+    }
 }
 
 fn method(name: &str) -> Result<Method> {

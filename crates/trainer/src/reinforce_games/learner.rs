@@ -5,13 +5,22 @@ use burn::module::Module;
 use kudos_core::model::{Critic, Transformer};
 use kudos_core::objective::{Lived, MiniBatch, ValueClip};
 use kudos_core::optim::{AdamW, Schedule};
+use kudos_core::tuning::{module_from_bytes, module_to_bytes};
+use pollster::block_on;
 
 use super::recipe::GamesRecipe;
 use super::round::Round;
 use crate::batches::mini_batches;
+use crate::kept::Kept;
 use crate::parallel::Workers;
 use crate::session::seed_device;
 use crate::supervised::number;
+
+/// Files of a checkpoint.
+const POLICY: &str = "policy.safetensors";
+const CRITIC: &str = "critic.safetensors";
+const POLICY_OPTIMIZER: &str = "policy-optimizer.safetensors";
+const CRITIC_OPTIMIZER: &str = "critic-optimizer.safetensors";
 
 /// What learns.
 #[derive(Debug)]
@@ -38,6 +47,35 @@ impl Learner {
             optimizer: AdamW::new(recipe.optimizer.adamw),
             critic_optimizer: AdamW::new(recipe.optimizer.adamw),
         }
+    }
+
+    /// Goes on where a checkpoint stood.
+    ///
+    /// # Errors
+    /// If it is damaged.
+    pub(super) fn resume(&mut self, kept: &Kept, recipe: &GamesRecipe) -> Result<()> {
+        let device = self.policy.device();
+        let optimizer = |name: &str| -> Result<AdamW> {
+            Ok(AdamW::from_bytes(recipe.optimizer.adamw, &kept.file(name)?, &device)?)
+        };
+        self.policy = module_from_bytes(self.policy.clone(), &kept.file(POLICY)?)?;
+        self.critic = module_from_bytes(self.critic.clone(), &kept.file(CRITIC)?)?;
+        self.optimizer = optimizer(POLICY_OPTIMIZER)?;
+        self.critic_optimizer = optimizer(CRITIC_OPTIMIZER)?;
+        Ok(())
+    }
+
+    /// What a checkpoint keeps.
+    ///
+    /// # Errors
+    /// A failing device.
+    pub(super) fn files(&self) -> Result<Vec<(&'static str, Vec<u8>)>> {
+        Ok(vec![
+            (POLICY, block_on(module_to_bytes(&self.policy))?),
+            (CRITIC, block_on(module_to_bytes(&self.critic))?),
+            (POLICY_OPTIMIZER, block_on(self.optimizer.to_bytes())?),
+            (CRITIC_OPTIMIZER, block_on(self.critic_optimizer.to_bytes())?),
+        ])
     }
 
     /// Learns from a round: what the updates showed, means over them.

@@ -2,8 +2,8 @@
 //!
 //! One round, top to bottom: games at temperature 1 -> what a critic expected before every token -> advantages over all of a
 //! game -> several passes of updates of the policy, by clipped ratios, and of the critic. A run begins with a policy
-//! that knows how to play at all, such as one that imitates games (`trainer q-learn --algorithm bc`). It keeps no
-//! checkpoints; stopped, it leaves what it has.
+//! that knows how to play at all, such as one that imitates games (`trainer q-learn --algorithm bc`).
+//! Stopped by Ctrl-C it keeps a checkpoint, and goes on with `--resume` to the same bytes.
 
 mod learner;
 mod memory;
@@ -28,18 +28,21 @@ use crate::args::ReinforceGamesArgs;
 use crate::evaluate::policy_files;
 use crate::games::Outcome;
 use crate::interrupt::Interrupt;
-use crate::journal::{Journal, Mark};
+use crate::journal::Journal;
+use crate::kept::Keeper;
 use crate::policy::Policy;
 use crate::q_learn::leave;
 use crate::session::frozen;
 use crate::side_by_side::{JUDGED_BY, LEARNS_BY, Table};
-use crate::store::RunDirectory;
 use crate::usage::usage;
 use crate::{data, open_device, output};
 use learner::{Learner, schedule};
 use player::{Player, outcome};
 pub use recipe::{GameCritic, GamesRecipe, JudgedPlay, PpoRecipe};
 use round::{Judges, Round, Sharing};
+
+/// The file of a checkpoint that says what the policy earned that began.
+const START: &str = "start.json";
 
 /// What a run came to.
 #[derive(Debug, Serialize)]
@@ -81,41 +84,51 @@ pub fn run(args: &ReinforceGamesArgs) -> Result<()> {
     let recipe = recipe::resolve(args)?;
     let words = Arc::new(data::words(recipe.words.as_deref())?);
     let selected = open_device::open(&args.device)?;
-    let begun = Instant::now();
+    let text = toml::to_string_pretty(&recipe)?;
     let device = training_device(&selected.device, recipe.optimizer.activations);
     let mut run = Run::new(&recipe, words, &device)?;
+    let opened = Keeper::open((&args.output_dir, args.resume), &text, recipe.save_every)?;
+    let (mut keeper, kept) = opened;
     let judge = recipe.seed ^ JUDGED_BY;
-    let start = run.player(&run.reading()).outcome(recipe.play.games, judge)?;
-    let text = toml::to_string_pretty(&recipe)?;
-    let directory = RunDirectory::start(&args.output_dir, &text);
-    let directory = directory.map_err(|error| usage(error.to_string()))?;
+    let start: Outcome = match kept {
+        None => run.player(&run.reading()).outcome(recipe.play.games, judge)?,
+        Some(kept) => {
+            run.learner.resume(&kept, &recipe)?;
+            serde_json::from_slice(&kept.file(START)?)?
+        }
+    };
     output::note(&format!("{}; at the start {}", selected.name, start.text()));
-    let mut journal = Journal::open(directory.path(), &Mark::default())?;
-    let mut rounds = 0;
-    while rounds < recipe.rounds && !interrupt.requested() {
-        run.round(rounds, &mut journal)?;
-        rounds += 1;
+    while keeper.progress.done < recipe.rounds {
+        run.round(keeper.progress.done, &mut keeper.journal)?;
+        keeper.progress.done += 1;
+        if keeper.due() || interrupt.requested() {
+            let mut files = run.learner.files()?;
+            files.push((START, serde_json::to_vec(&start)?));
+            keeper.save(&run.policy(), &files)?;
+        }
+        if interrupt.requested() && keeper.progress.done < recipe.rounds {
+            keeper.stopped();
+            return Ok(());
+        }
     }
     let result = GamesResult {
         game: recipe.game.name(),
         method: "ppo",
         seed: recipe.seed,
-        rounds,
+        rounds: recipe.rounds,
         parameters: parameters::count(&run.learner.policy),
         critic_parameters: run.learner.critic.num_params(),
-        seconds: begun.elapsed().as_secs_f64(),
+        seconds: keeper.seconds(),
         device: &selected.name,
         start,
         played: run.player(&run.reading()).outcome(recipe.play.games, judge)?,
     };
-    directory.write("result.json", &(serde_json::to_string_pretty(&result)? + "\n"))?;
-    let model = run.reading();
-    let policy = Policy { model, tokenizer: run.tokenizer, template: run.template };
+    keeper.directory.write("result.json", &(serde_json::to_string_pretty(&result)? + "\n"))?;
     let curves = [
         ("curve.svg", "Mean return of own games", "own_return"),
         ("return.svg", "Mean return", "return"),
     ];
-    leave(directory.path(), &curves, &policy)?;
+    leave(keeper.directory.path(), &curves, &run.policy())?;
     output::result(&serde_json::to_string(&result)?);
     Ok(())
 }
@@ -135,6 +148,15 @@ impl<'a> Run<'a> {
     /// The policy without autodiff.
     fn reading(&self) -> Transformer {
         frozen(&self.learner.policy)
+    }
+
+    /// The policy with what it reads by.
+    fn policy(&self) -> Policy {
+        Policy {
+            model: self.reading(),
+            tokenizer: self.tokenizer.clone(),
+            template: self.template.clone(),
+        }
     }
 
     /// How the policy plays when it is judged.

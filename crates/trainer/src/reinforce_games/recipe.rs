@@ -11,7 +11,7 @@ use kudos_core::task::game::Kind;
 use serde::{Deserialize, Serialize};
 
 use crate::args::ReinforceGamesArgs;
-use crate::q_learn::read_recipe;
+use crate::q_learn::{read_recipe, resumed_recipe};
 use crate::recipe::OptimizerRecipe;
 use crate::usage::usage;
 
@@ -29,6 +29,8 @@ pub struct GamesRecipe {
     pub seed: u64,
     /// Rounds of games, each learned from before the next.
     pub rounds: usize,
+    /// Rounds between two checkpoints; 0 = only where the run is stopped.
+    pub save_every: usize,
     /// Games of a round.
     pub games: usize,
     /// Sequences in one forward and backward pass.
@@ -97,6 +99,7 @@ impl Default for GamesRecipe {
             model: None,
             seed: 1,
             rounds: 100,
+            save_every: 10,
             games: 250,
             micro_batch_size: 128,
             reward_scale: 0.1,
@@ -157,9 +160,10 @@ impl PpoRecipe {
 /// # Errors
 /// Usage errors that name the field and the remedy.
 pub(super) fn resolve(args: &ReinforceGamesArgs) -> Result<GamesRecipe> {
-    let mut recipe = match &args.config {
-        Some(path) => read_recipe(path)?,
-        None => GamesRecipe::default(),
+    let mut recipe = match (&args.config, args.resume) {
+        (Some(path), _) => read_recipe(path)?,
+        (None, true) => resumed_recipe(&args.output_dir)?,
+        (None, false) => GamesRecipe::default(),
     };
     if args.model.is_some() {
         recipe.model.clone_from(&args.model);

@@ -221,6 +221,53 @@ fn a_policy_learns_from_what_it_earned() {
     assert_eq!((rows, bytes("first")), (journal(path, "again"), bytes("again")));
 }
 
+/// As if the run had been killed after its last checkpoint but one, and taken up again.
+fn killed_and_resumed(folder: &Path, verb: &str, last: usize) {
+    fs::remove_dir_all(folder.join(format!("checkpoints/step-{last:06}"))).unwrap();
+    fs::remove_dir_all(folder.join("model")).unwrap();
+    fs::remove_file(folder.join("result.json")).unwrap();
+    let out = folder.to_str().unwrap();
+    shown(&trainer(&[verb, "--device", "flex", "--resume", "--output-dir", out]));
+}
+
+#[test]
+fn an_interrupted_run_over_games_goes_on_to_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let bytes = |name: &str| fs::read(path.join(name).join("model/model.safetensors")).unwrap();
+    let played = |name: &str| -> Value {
+        let text = fs::read_to_string(path.join(name).join("result.json")).unwrap();
+        let result: Value = serde_json::from_str(&text).unwrap();
+        [&result["start"], &result["played"]].into_iter().cloned().collect()
+    };
+    let same = |whole: &str, parts: &str| {
+        assert_eq!(journal(path, whole), journal(path, parts));
+        assert_eq!(played(whole), played(parts));
+        assert!(bytes(whole) == bytes(parts), "{whole}");
+    };
+    let recipe = format!(
+        "save_every = 1\n{}\n[own]\nevery = 2\ngames = 4\nreplay = 20\n",
+        RECIPE.replace("steps = 3", "steps = 5")
+    );
+    for name in ["q", "q-parts"] {
+        shown(&learn_by(&recipe, (path, name), &[]));
+    }
+    killed_and_resumed(&path.join("q-parts"), "q-learn", 5);
+    same("q", "q-parts");
+    let model = imitation(path);
+    let rounds = format!("save_every = 1\n{ROUNDS}");
+    for name in ["ppo", "ppo-parts"] {
+        shown(&reinforce(&rounds, (path, name), &["--model", &model]));
+    }
+    killed_and_resumed(&path.join("ppo-parts"), "reinforce-games", 3);
+    same("ppo", "ppo-parts");
+    let other = ["--model", &model, "--resume", "--seed", "9"];
+    assert!(refused(&reinforce(&rounds, (path, "ppo"), &other)).contains("seed = 9"));
+    let nothing = path.join("nothing");
+    let nothing = ["q-learn", "--resume", "--output-dir", nothing.to_str().unwrap()];
+    assert!(refused(&trainer(&nothing)).contains("holds no run"));
+}
+
 #[test]
 fn a_policy_that_imitates_random_guesses_learns_to_guess_what_fits() {
     let folder = tempfile::tempdir().unwrap();
