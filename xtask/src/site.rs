@@ -18,6 +18,8 @@ use crate::workspace::{Workspace, list};
 /// The policies, in the checkout and on the site.
 const POLICIES: &str = "policies";
 const CATALOG: &str = "catalog.json";
+/// What a visitor gets, where it is there.
+const FIRST: &str = "talk.kudos";
 const SERVICE_WORKER: &str = "sw.js";
 /// What stands in the service worker for the list of files.
 const NO_FILES: &str = r#"{ version: "", first: {}, later: {} }"#;
@@ -58,13 +60,15 @@ pub(crate) fn run(workspace: &Workspace, folder: Option<&str>) -> Result<()> {
     write(&folder.join(SERVICE_WORKER), &service_worker(&read_text(&template)?, &files(&folder)?)?)
 }
 
-/// Copies the bundles of `from`, and writes the catalog beside them: in the order of their file names, since
-/// the first is what a visitor gets.
+/// Copies the bundles of `from`, and writes the catalog beside them: in the order of their file names behind [`FIRST`],
+/// since the first is what a visitor gets.
 fn add_policies(from: &Path, folder: &Path, collector: Option<String>) -> Result<Catalog> {
     let target = folder.join(POLICIES);
     fs::create_dir_all(&target).with_context(|| format!("cannot make {}", target.display()))?;
     let mut catalog = Catalog { collector, policies: Vec::new() };
-    for path in list(from)? {
+    let mut paths = list(from)?;
+    paths.sort_by_key(|path| !path.ends_with(FIRST));
+    for path in paths {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if !name.ends_with(".kudos") {
             continue;
@@ -226,12 +230,17 @@ mod tests {
     fn the_catalog_lists_every_bundle_with_the_hash_of_what_is_served() {
         let root = staged();
         let (catalog, _) = check(root.path());
-        let names: Vec<_> = catalog.policies.iter().map(|entry| &*entry.manifest.name).collect();
-        assert_eq!(names, ["base", "small"]);
+        let names = |catalog: &Catalog| -> Vec<String> {
+            catalog.policies.iter().map(|entry| entry.manifest.name.clone()).collect()
+        };
+        assert_eq!(names(&catalog), ["base", "small"]);
         for entry in &catalog.policies {
             let served = fs::read(root.path().join("stage/policies").join(&entry.file)).unwrap();
             assert_eq!((entry.bytes, &entry.sha256), (served.len() as u64, &sha256(&served)));
         }
+        let policies = root.path().join("policies");
+        fs::copy(policies.join("small.kudos"), policies.join(FIRST)).unwrap();
+        assert_eq!(names(&check(root.path()).0), ["small", "base", "small"]);
     }
 
     #[test]
