@@ -240,12 +240,12 @@ mod tests {
             first_output(&parse(&text, name).unwrap())
         };
         // From a pretrained model to the page; then the main job's policy.
-        for (recipe, flag) in [
-            ("talk-lora.toml", "--teacher"),
-            ("distill-talk.toml", "--model"),
-            ("triples.toml", "--model"),
+        for (recipe, before, after) in [
+            ("talk-lora.toml", "--teacher ", "/model"),
+            ("distill-talk.toml", "W=", "/written.jsonl"),
+            ("triples.toml", "--model ", "/model"),
         ] {
-            let expected = format!("{flag} {}/model", left(recipe));
+            let expected = format!("{before}{}{after}", left(recipe));
             assert!(readme.contains(&expected), "{recipe}: no `{expected}`");
         }
         let outputs =
