@@ -52,9 +52,17 @@ scenario("the tokens can be looked at by keyboard", {}, async ({ visitor, page }
   await visitor.at("token-panel").waitFor({ state: "hidden" });
 });
 
-scenario("the policy that ships writes facts, which are drawn as a graph", {}, async ({ server, browser, visitor, page }) => {
+scenario("the policies that ship talk first, and write facts, which are drawn as a graph", {}, async ({ server, browser, visitor, page }) => {
   server.restore(CATALOG_FILE);
   await visitor.arrive();
+  const names = await page.locator("#policy option").allInnerTexts();
+  assert.equal(names[0], "talk");
+  await visitor.mode("single");
+  await visitor.write("Good morning!");
+  assert.match((await visitor.texts())[0], /\w/);
+  await browser.picture("talk");
+  await visitor.at("policy").selectOption({ label: "base" });
+  await visitor.ready();
   await visitor.task("triples");
   await visitor.mode("single");
   await visitor.set({ temperature: 0 });
