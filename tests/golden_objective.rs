@@ -6,8 +6,9 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use kudos_core::objective::{
-    Aggregation, Baseline, Collected, Deviation, EntropyBonus, EntropyUse, KlCoefficient,
-    KlPlacement, Objective, PolicyGradient, PolicyGradientState, Scale, TokenBatch, score_logits,
+    Aggregation, Baseline, Collected, Correction, Deviation, EntropyBonus, EntropyUse,
+    KlCoefficient, KlPlacement, Objective, PolicyGradient, PolicyGradientState, RatioBound,
+    RatioLevel, Scale, TokenBatch, score_logits,
 };
 use kudos_core::rollout::Rollout;
 use kudos_schema::EndReason;
@@ -216,4 +217,93 @@ fn the_adaptive_coefficient_is_steered_as_in_its_paper() {
             assert!((state.beta / expected - 1.0).abs() < 1e-6, "{} {expected}", state.beta);
         }
     }
+}
+
+/// A policy without baseline and reference.
+fn plain() -> PolicyGradient {
+    PolicyGradient {
+        baseline: Baseline::None,
+        kl_placement: KlPlacement::None,
+        ..PolicyGradient::reinforce()
+    }
+}
+
+fn number(tensor: Tensor<1>) -> f64 {
+    f64::from(tensor.into_data().try_to_vec::<f32>().unwrap()[0])
+}
+
+#[test]
+fn the_adaptive_entropy_bonus_is_paid_and_moved_as_in_torchs_series() {
+    let golden = Golden::read();
+    let device = Device::flex().autodiff();
+    for case in golden.json["adaptive_entropy"].as_array().unwrap() {
+        let setting = |key: &str| case[key].as_f64().unwrap();
+        let [target, step, most] = ["target", "step", "most"].map(setting);
+        let bonus = EntropyBonus::Adaptive { target, step, most };
+        let choices = PolicyGradient { entropy_bonus: bonus, ..plain() };
+        let actions: Vec<i32> = serde_json::from_value(case["actions"].clone()).unwrap();
+        let (count, rewards) = (actions.len(), floats(&case["rewards"]));
+        let rollout = Rollout {
+            prompts: vec![vec![0]; count],
+            completions: actions.iter().map(|action| vec![*action as u32]).collect(),
+            logprobs_drawn: vec![vec![0.0]; count],
+            logprobs_full: vec![vec![0.0]; count],
+            end_reasons: vec![EndReason::Stop; count],
+        };
+        let targets = Tensor::<2, Int>::from_data(TensorData::new(actions, [count, 1]), &device);
+        let mut state = choices.initial_state();
+        let prepared = choices.prepare(&Collected::new(&rollout, &rewards, 1), &mut state);
+        let batch = TokenBatch::new(&prepared.experiences, &device);
+        let mut logits = floats(&case["logits"]);
+        for (place, expected) in case["steps"].as_array().unwrap().iter().enumerate() {
+            let now = choices.coefficients(&state);
+            let data = TensorData::new(logits.clone(), [1, logits.len()]);
+            let leaf = Tensor::<2>::from_data(data, &device).require_grad();
+            let objective = choices.at(now);
+            let rows = leaf.clone().repeat_dim(0, count);
+            let scores = score_logits(rows, targets.clone(), objective.scoring());
+            let loss = objective.loss(&scores, &batch);
+            let entropy = number((scores.entropy.unwrap() * batch.weights.clone()).sum());
+            let found = [now.entropy_bonus, number(loss.clone()), entropy];
+            for (found, key) in found.into_iter().zip(["paid", "loss", "entropy"]) {
+                let expected = expected[key].as_f64().unwrap();
+                assert!((found - expected).abs() < 1e-5, "step {place}: {key} {found} {expected}");
+            }
+            choices.saw_entropy(entropy, &mut state);
+            let gradient = leaf.grad_remove(&mut loss.backward()).unwrap();
+            let gradient: Vec<f32> = gradient.into_data().try_to_vec().unwrap();
+            let moved = logits.iter_mut().zip(gradient);
+            moved.for_each(|(logit, slope)| *logit -= setting("rate") as f32 * slope);
+        }
+        assert!(worst(&logits, &floats(&case["after"])) < 1e-5);
+    }
+}
+
+#[test]
+fn completions_whose_ratio_is_beyond_a_bound_of_the_whole_teach_nothing() {
+    let golden = Golden::read();
+    let case = &golden.json["sequence_mask"];
+    let drawn: Vec<Vec<f32>> = serde_json::from_value(case["drawn"].clone()).unwrap();
+    let rollout = Rollout {
+        prompts: vec![vec![0]; drawn.len()],
+        completions: golden.actions(),
+        end_reasons: vec![EndReason::Stop; drawn.len()],
+        logprobs_drawn: drawn,
+        logprobs_full: golden.log_probs("logits", 1.0),
+    };
+    let bound = RatioBound::Mask(case["bound"].as_f64().unwrap());
+    let correction = Correction::Importance { level: RatioLevel::Sequence, bound };
+    let choices = PolicyGradient { correction, ..plain() };
+    let rewards = floats(&golden.json["rewards"]["varied"]);
+    let collected = Collected::new(&rollout, &rewards, 1);
+    let prepared = choices.prepare(&collected, &mut choices.initial_state());
+    let rows = prepared.experiences.iter().zip(floats(&case["advantages"]));
+    rows.for_each(|(one, expected)| {
+        assert!(worst(&one.advantages, &vec![expected; one.advantages.len()]) < 1e-5);
+    });
+    let report = prepared.importance.unwrap();
+    let found = [report.ratio_min, report.ratio_mean, report.ratio_max, report.effective_share];
+    let mut expected = floats(&case["ratios"]);
+    expected.extend(floats(&case["effective_share"]));
+    assert!(worst(&found.map(|value| value as f32), &expected) < 1e-5, "{report:?}");
 }

@@ -7,7 +7,7 @@ use kudos_core::objective::{
     Scale, Scores, Surrogate, TokenBatch, generalized_advantages,
 };
 use kudos_core::rollout::Rollout;
-use kudos_schema::EndReason;
+use kudos_schema::{EndReason, Sampling};
 use serde_json::Value;
 
 fn golden() -> Value {
@@ -29,31 +29,41 @@ fn close(what: &str, ours: &[f32], theirs: &[f32]) {
     assert!(off < 2e-5 * scale, "{what}: off by {off} of {scale}");
 }
 
+/// The preset of the library whose loss a case is, with the case's numbers on top. The golden's advantages are given,
+/// so nothing is compared, divided or paid before the loss.
 fn choices(case: &Value, tokens: usize) -> PolicyGradient {
-    let number = |key: &str, usual: f64| case[key].as_f64().unwrap_or(usual);
-    let level = match case["level"].as_str() {
-        Some("sequence") => RatioLevel::SequenceMean,
-        _ => RatioLevel::Token,
+    let number = |key: &str, preset: f64| case[key].as_f64().unwrap_or(preset);
+    let (loss, level) = (case["loss"].as_str().unwrap(), case["level"].as_str());
+    let (algorithm, compat) = match (loss, level) {
+        ("grpo", None) => (Algorithm::Grpo, Compat::Trl),
+        ("grpo", Some("sequence")) => (Algorithm::Gspo, Compat::Trl),
+        ("dapo", None) => (Algorithm::Dapo, Compat::Trl),
+        ("dr_grpo", None) => (Algorithm::DrGrpo, Compat::Trl),
+        ("cispo", None) => (Algorithm::Cispo, Compat::Trl),
+        ("rloo", None) => (Algorithm::Rloo, Compat::Trl),
+        ("dual_clip", None) => (Algorithm::Grpo, Compat::Verl),
+        other => panic!("loss {other:?}"),
     };
-    let clip = Clip { level, low: number("low", 0.2), high: number("high", 0.2), dual: Dual::Off };
-    let (surrogate, aggregation) = match case["loss"].as_str().unwrap() {
-        "grpo" => (Surrogate::Clip(clip), Aggregation::SequenceMean),
-        "dapo" => (Surrogate::Clip(clip), Aggregation::TokenMean),
-        "dr_grpo" => (Surrogate::Clip(clip), Aggregation::Constant(tokens)),
-        "cispo" => {
-            let (floor, ceiling) = (number("low", 0.0), number("high", 0.0));
-            (Surrogate::DetachedRatio { floor, ceiling }, Aggregation::TokenMean)
+    let sampling = Sampling { max_completion_length: tokens, ..Sampling::default() };
+    let preset = algorithm.of(compat).unwrap().drawn_by(&sampling);
+    let surrogate = match preset.surrogate {
+        Surrogate::Clip(Clip { level, low, high, dual }) => Surrogate::Clip(Clip {
+            level,
+            low: number("low", low),
+            high: number("high", high),
+            dual: case["dual"].as_f64().map_or(dual, Dual::At),
+        }),
+        Surrogate::DetachedRatio { floor, ceiling } => {
+            Surrogate::DetachedRatio { floor, ceiling: number("high", ceiling) }
         }
-        "rloo" => {
-            let clip = Clip { level: RatioLevel::Sequence, ..clip };
-            (Surrogate::Clip(clip), Aggregation::SequenceMean)
+        other @ (Surrogate::ScoreFunction | Surrogate::Ratio { .. }) => {
+            panic!("{loss} by {other:?}")
         }
-        "dual_clip" => {
-            let clip = Clip { dual: Dual::At(number("dual", 0.0)), ..clip };
-            (Surrogate::Clip(clip), Aggregation::TokenMean)
-        }
-        other => panic!("loss {other}"),
     };
+    // TRL's `GRPOConfig` has "dapo" for its `loss_type` by itself.
+    let aggregation = if loss == "grpo" { Aggregation::SequenceMean } else { preset.aggregation };
+    let correction =
+        Correction::Importance { level: RatioLevel::Token, bound: RatioBound::Truncate(1.2) };
     let corrected = case["corrected"].as_bool().unwrap_or(false);
     PolicyGradient {
         baseline: Baseline::None,
@@ -61,12 +71,8 @@ fn choices(case: &Value, tokens: usize) -> PolicyGradient {
         surrogate,
         aggregation,
         kl_placement: if case["beta"].is_null() { KlPlacement::None } else { KlPlacement::LossK3 },
-        correction: if corrected {
-            Correction::Importance { level: RatioLevel::Token, bound: RatioBound::Truncate(1.2) }
-        } else {
-            Correction::None
-        },
-        ..PolicyGradient::reinforce()
+        correction: if corrected { correction } else { preset.correction },
+        ..preset
     }
 }
 

@@ -1,6 +1,7 @@
 //! Laws of learning, on small random models: gradients are finite differences, and how a batch is cut,
 //! ordered, padded or kept in memory changes no trajectory.
 
+mod completions;
 mod critic;
 mod distil;
 mod kept;

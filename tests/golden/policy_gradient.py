@@ -24,6 +24,14 @@ What is remembered between batches, over five random ones:
                    decay * m + (1 - decay) * mean(R) after each further one
     adaptive_kl    beta *= 1 + clip(KL / target - 1, -0.2, 0.2) * completions / horizon
                    (Ziegler et al. 2019, section 2.2, as their code has it)
+
+    adaptive_entropy   twenty steps of a policy that is one softmax, by plain gradient descent. With H its entropy and c = 0
+                   at first: loss = -mean(A logp) - paid H, paid = c if the step before had H <= target, else 0; then
+                   c = min(c + step, most) if H <= target, else max(c - step, 0) (He et al. 2025, as TRL has it)
+
+    sequence_mask  A = R w, w = exp(sum_t (logp - drawn)) of the completion, but 0 above `bound` and below 1 / bound;
+                   `ratios` are the least, the mean and the largest of exp(..) before the bound, `effective_share` is
+                   (sum w)^2 / (B sum w^2) (Kish 1965)
 Usage: python policy_gradient.py [FILE]
 """
 
@@ -188,6 +196,45 @@ def adaptive_kl(initial, target, horizon, generator):
     return {"initial": initial, "target": target, "horizon": horizon, "batches": batches}
 
 
+def adaptive_entropy(target, step, most, generator):
+    logits = torch.randn(VOCABULARY, generator=generator, dtype=torch.float64).mul(0.5).round(decimals=4)
+    actions = torch.randint(0, VOCABULARY, (COMPLETIONS,), generator=generator)
+    advantages = torch.tensor(REWARDS["varied"], dtype=torch.float64)
+    start, coefficient, before, steps, rate = logits.tolist(), 0.0, None, [], 2.0
+    for _ in range(20):
+        logits = logits.detach().requires_grad_()
+        everything = torch.log_softmax(logits, -1)
+        entropy = -(everything.exp() * everything).sum()
+        paid = coefficient if before is not None and before <= target else 0.0
+        loss = -(advantages * everything[actions]).mean() - paid * entropy
+        loss.backward()
+        logits = logits - rate * logits.grad
+        before = entropy.item()
+        assert abs(before - target) > 1e-4, "float32 must fall on the same side of the target"
+        coefficient = min(coefficient + step, most) if before <= target else max(coefficient - step, 0.0)
+        steps.append({"paid": paid, "loss": loss.item(), "entropy": before})
+    series = [one["paid"] for one in steps]
+    falls = [later < now for now, later in zip(series, series[1:])]
+    assert most in series and True in falls and 0.0 in series[falls.index(True):], f"not every rule is at work: {series}"
+    return {"target": target, "step": step, "most": most, "rate": rate, "logits": start, "actions": actions.tolist(),
+            "rewards": advantages.tolist(), "steps": steps, "after": rounded(logits)}
+
+
+def sequence_mask(bound, data, generator):
+    logp, _ = chosen(data["logits"], data["actions"], 1.0)
+    off = torch.randn(logp.shape, generator=generator, dtype=torch.float64).mul(0.3)
+    drawn = (logp + off).round(decimals=4)
+    ratio = torch.exp(((logp - drawn) * data["mask"]).sum(1))
+    assert (torch.cat([ratio - bound, ratio - 1 / bound]).abs() > 1e-4).all()
+    assert (ratio > bound).any() and (ratio < 1 / bound).any(), f"both bounds are at work: {ratio}"
+    weights = torch.where((ratio > bound) | (ratio < 1 / bound), 0.0, ratio)
+    share = weights.sum().square() / (COMPLETIONS * weights.square().sum())
+    rewards = torch.tensor(REWARDS["varied"], dtype=torch.float64)
+    return {"bound": bound, "drawn": [row[:length] for row, length in zip(drawn.tolist(), LENGTHS)],
+            "advantages": rounded(rewards * weights), "ratios": rounded(torch.stack([ratio.min(), ratio.mean(), ratio.max()])),
+            "effective_share": share.item()}
+
+
 def main():
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(7)
@@ -199,6 +246,8 @@ def main():
     head["running_mean"] = [running_mean(decay, generator) for decay in (0.9, 0.5)]
     steered = [(0.1, 2.0, 100.0), (0.02, 6.0, 40.0)]
     head["adaptive_kl"] = [adaptive_kl(*start, generator) for start in steered]
+    head["adaptive_entropy"] = [adaptive_entropy(*start, generator) for start in ((1.9, 0.3, 0.7), (1.9, 0.5, 0.9))]
+    head["sequence_mask"] = sequence_mask(1.5, data, generator)
     lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
     lines.append('"cases": [\n' + ",\n".join(map(json.dumps, solved)) + "\n]")
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_suffix(".json")

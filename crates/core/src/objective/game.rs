@@ -9,7 +9,7 @@
 //! Misleads when: it is read as progress: between equals half of all contests are won, however good both are.
 //! Watch the reward, and what is preferred to the start.
 //! Reference: Munos et al. 2023, "Nash learning from human feedback": the game is regularized, so it has one
-//! equilibrium, also where preferences go in circles and no reward can explain them. TRL's `NashMDTrainer`
+//! equilibrium, also where preferences go in circles and no reward can explain them. TRL's former `NashMDTrainer`
 //! weighs each token's log-probability by its own part of d alone; here every token answers for the whole
 //! completion, which is the gradient of the expectation.
 

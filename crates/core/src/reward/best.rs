@@ -1,8 +1,15 @@
 //! Best of n: of several completions of a prompt, the one that earned most.
 //!
-//! The expectation below is over which k of the n were drawn: every k of them are as likely, so the mean of
-//! their maxima is unbiased, which the maximum of the first k alone is too, with more noise.
-//! Source: Stiennon et al. 2020; the estimator is that of pass@k in Chen et al. 2021, for numbers.
+//! Measures: what a policy earns that is asked several times and may keep its best answer.
+//! Formula: from n draws with rewards r, sorted, largest first: the best of k earns
+//! `sum_i r_i C(n - 1 - i, k - 1) / C(n, k)` in expectation. Every k of the n are as likely, so the mean of their
+//! maxima is unbiased, which the maximum of the first k alone is too, with more noise.
+//! Range: from the mean of the draws, at k = 1, to their maximum, at k = n.
+//! Misleads when: it is compared with a policy that is asked once; or the reward that chooses is also the one that
+//! judges: the more there is to choose from, the more the best is what the reward overrates. Near k = n it rests on
+//! few draws.
+//! Reference: Stiennon et al. 2020; the estimator is that of pass@k in Chen et al. 2021, for numbers; Gao et al.
+//! 2023 for what many draws make of a reward that is nearly right.
 
 /// The place of the highest reward, the first of several; none where no reward is a number.
 pub fn best(rewards: &[f64]) -> Option<usize> {

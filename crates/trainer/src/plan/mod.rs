@@ -168,6 +168,8 @@ pub(crate) fn one_reward(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::q_learn::{QRecipe, read_recipe};
+    use crate::reinforce_games::GamesRecipe;
     use kudos_core::objective::{Aggregation, Algorithm, Baseline, Compat, PolicyGradient};
 
     #[test]
@@ -229,6 +231,36 @@ mod tests {
         check(|recipe| recipe.data.dataset = Some("x.jsonl".into()), "keep one");
         check(|recipe| recipe.optimizer.learning_rate = f64::NAN, "learning_rate");
         check(|recipe| recipe.watch.keep = 0, "watch.keep");
+    }
+
+    #[test]
+    fn every_recipe_that_ships_is_read_by_the_verb_in_its_header() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for folder in ["recipes", "recipes/lmrl"] {
+            let entries = std::fs::read_dir(root.join(folder)).unwrap();
+            let files = entries.map(|entry| entry.unwrap().path());
+            for path in files.filter(|path| path.extension().is_some_and(|end| end == "toml")) {
+                let name = format!("{folder}/{}", path.file_name().unwrap().display());
+                let text = std::fs::read_to_string(&path).unwrap();
+                // `trainer VERB --config NAME`; the main job needs neither.
+                let call = text.split_once(&format!(" --config {name}"));
+                match call.and_then(|(before, _)| before.rsplit(' ').next()) {
+                    Some("q-learn") => drop(read_recipe::<QRecipe>(&path).unwrap()),
+                    Some("reinforce-games") => drop(read_recipe::<GamesRecipe>(&path).unwrap()),
+                    Some(verb) => check_run(&text, &name, verb),
+                    None => assert_eq!(text, DEFAULT_RECIPE, "{name} does not say who reads it"),
+                }
+            }
+        }
+    }
+
+    fn check_run(text: &str, name: &str, verb: &str) {
+        let recipe = parse(text, name).unwrap();
+        assert_eq!(recipe.stage.name(), verb, "{name}");
+        // A reward that is a model is read by the check, and does not ship.
+        if recipe.reward.iter().all(|part| part.model.is_none()) {
+            assert!(validate(&recipe).is_ok(), "{name}: {:?}", validate(&recipe));
+        }
     }
 
     #[test]

@@ -2,6 +2,20 @@
 //!
 //! One step: prompts -> completions -> who is better -> slopes of a preference loss -> weights. Online DPO and
 //! Nash-MD ask the rewards; SPIN takes the data's references for better than anything of its own.
+//!
+//! Measures: online DPO, whether the policy's log-ratios to its start order its own completions as the rewards do;
+//! SPIN, how well they tell the data's references from what its opponent writes, the policy as the iteration began;
+//! Nash-MD, how often a completion is preferred to one of a mixture of the policy and its start.
+//! Formula: of a pair the recipe's preference loss, `-log s(b d)` unless another is asked for, with
+//! `d = (log p(c) - log r(c)) - (log p(x) - log r(x))`. Online DPO: c and x are drawn from p, c earned more, r is the
+//! start. SPIN: c is the reference, x is drawn from r, the opponent. Nash-MD: the mean over contests of
+//! `b (log p(y) - log r(y)) - (P - 1/2)`, P the probability that y is preferred, r the start.
+//! Misleads when: the loss is read as progress. Online DPO: pairs are new at every step, those that earned the same are
+//! left out, and so fewer as the policy settles; it learns whatever the rewards overrate. SPIN: each iteration begins
+//! at d = 0 again, the opponent being the policy, and references no better than its own samples are learned all the same.
+//! Nash-MD: between equals half of all contests are won. Watch the reward, and `logps/chosen` in pairs.
+//! Reference: Guo et al. 2024 (online DPO), Dong et al. 2024 (the best against the worst); Chen et al. 2024 (SPIN); Munos
+//! et al. 2023 (Nash-MD).
 
 mod game;
 mod opponent;

@@ -7,7 +7,12 @@
 //! completion. A is the reward minus a baseline, divided by a scale; or 1 for what is kept to be imitated, which
 //! makes it maximum likelihood of the policy's own best completions.
 //! Misleads when: the loss is read as progress. On policy its value says nothing, and is 0 where
-//! advantages sum to 0; only its gradient does. Watch the reward.
+//! advantages sum to 0; only its gradient does. Watch the reward. Stale or cut rollouts: ratios rest on few tokens,
+//! those of completions on few completions (`ratio/frac_above_100`, `sampling/importance_sampling_ratio/max`).
+//! Groups without signal teach nothing, and kept they thin out what the others teach (`frac_reward_zero_std`). A
+//! clipped ratio has no gradient: at a high `clip_ratio` a step did little, whatever its loss. Before the value head
+//! has learned, advantages are rewards and its noise, and with lam below 1 it judges itself (`explained_variance` near 0
+//! or below). What is imitated becomes likelier whatever it earned, and entropy falls.
 //! Reference: Williams 1992; Ahmadian et al. 2024 for the leave-one-out baseline; Shao et al. 2024 (GRPO);
 //! Liu et al. 2025 (Dr. GRPO); Yu et al. 2025 (DAPO); Hu 2025 (REINFORCE++); Li et al. 2023 (ReMax);
 //! Zheng et al. 2025 (GSPO); MiniMax 2025 (CISPO); Schulman et al. 2016 and 2017 (GAE, PPO); Mnih et al.

@@ -1,5 +1,7 @@
 //! Laws of advantages, and what recipes state.
 
+mod compat;
+
 use super::*;
 use crate::objective::RatioLevel;
 
