@@ -3,8 +3,8 @@
 use burn::tensor::Device;
 use kudos_core::bundle;
 use kudos_core::compress::{
-    Packing, Storage, Without, divergence, importance, loudness, pack, pack_sparse, prune,
-    with_tokens,
+    Foretold, Moments, Packing, Storage, Without, divergence, importance, moments, pack,
+    pack_sparse, prune, with_tokens,
 };
 use kudos_core::learn::{Activations, training_device};
 use kudos_core::model::hugging_face::{
@@ -147,7 +147,13 @@ fn the_shipped_policy_keeps_its_probabilities() {
     let text =
         "A cat is a small animal that people keep at home, and it likes to sleep in the sun.";
     let ids = policy.tokenizer.encode(text);
-    let loud = block_on(loudness(&policy.model, &[&ids])).unwrap();
+    let text = [Foretold { tokens: ids.clone(), given: 1 }];
+    let heard = block_on(moments(&policy.model, &[&ids])).unwrap();
+    let lost = |packing: Packing, heard: Option<&Moments>| {
+        let packed = pack((&config, &unpacked.files.weights), packing, heard).unwrap();
+        let smaller = read_weights(&config, &packed, &Device::flex()).unwrap();
+        block_on(divergence(&policy.model, &smaller, &text)).unwrap()
+    };
     for (packing, most) in [
         (Packing::F16, 1e-6),
         (Packing::Int8, 0.01),
@@ -155,11 +161,13 @@ fn the_shipped_policy_keeps_its_probabilities() {
         (Packing::Int4, 0.05),
         (Packing::Int4Symmetric, 0.1),
     ] {
-        let packed = pack((&config, &unpacked.files.weights), packing, Some(&loud)).unwrap();
-        let smaller = read_weights(&config, &packed, &Device::flex()).unwrap();
-        let lost = block_on(divergence(&policy.model, &smaller, &[&ids])).unwrap();
+        let lost = lost(packing, Some(&heard));
         assert!(lost.kl_nats < most && lost.kl_nats > -1e-6, "{packing:?}: {lost:?}");
         assert_eq!(lost.tokens, ids.len() - 1);
+    }
+    for packing in [Packing::Int8, Packing::Int4, Packing::Int4Symmetric] {
+        let (heard, unheard) = (lost(packing, Some(&heard)).kl_nats, lost(packing, None).kl_nats);
+        assert!(heard < 0.7 * unheard, "{packing:?}: {heard} {unheard}");
     }
 }
 
@@ -195,7 +203,8 @@ fn what_is_zero_is_left_out_first_and_nothing_changes() {
     let smaller = prune(&model, &found, without).unwrap();
     let sizes = smaller.config();
     assert_eq!((sizes.n_layers, sizes.n_heads, sizes.n_kv_heads, sizes.d_ff), (2, 2, 1, 47));
-    let lost = block_on(divergence(&model, &smaller, &[&text])).unwrap();
+    let text = Foretold { tokens: text, given: 1 };
+    let lost = block_on(divergence(&model, &smaller, &[text])).unwrap();
     assert!(lost.kl_nats.abs() < 1e-6, "{lost:?}");
     assert!(count(&smaller) < count(&model));
     let all = Without { layers: 3, ..Without::default() };

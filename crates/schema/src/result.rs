@@ -102,7 +102,8 @@ pub struct ScoreResult {
 pub struct CompressResult {
     /// Version of this record.
     pub version: u32,
-    /// Divergence from the original on held-out texts, in nats a token.
+    /// Divergence from the original on held-out texts, in nats a token; where tokens were left out, of the original that may
+    /// say no others, and that one's from the original.
     pub kl_nats: f64,
     /// Held-out tokens.
     pub tokens: usize,

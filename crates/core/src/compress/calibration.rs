@@ -1,23 +1,27 @@
-//! Which inputs of each layer are loud on real text: the mean square of every column.
+//! How the inputs of each matrix sound together on real text: the mean of `x x^T`.
 //!
-//! Known are the inputs of queries, keys, values and of the feed-forward layer; the input of attention's
-//! output projection counts as equally loud everywhere.
-//! Source: Lin et al. 2024 (AWQ); the importance matrix of llama.cpp.
+//! Source: Frantar et al. 2022 (GPTQ), which calls it the Hessian.
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
-use crate::model::{Block, PaddingSide, Tokens, Transformer};
+use super::feedback::Feedback;
+use crate::model::{Block, PaddingSide, Stages, Tokens, Transformer};
 
-/// Mean square of every input of a matrix, by the parameter's name.
+/// Share of a tied embedding's second moments that stands for its rows being read as they are, not by what meets them in
+/// the output head.
+const READ: f32 = 0.1;
+
+/// Mean of `x x^T` over the inputs x of each matrix, by the parameter's name; matrices that read the same share one.
 #[derive(Debug, Clone, Default)]
-pub struct Loudness(BTreeMap<String, Vec<f32>>);
+pub struct Moments(BTreeMap<String, (usize, Vec<f32>)>);
 
-impl Loudness {
-    /// Of a parameter's inputs. `[D]`
-    pub fn of(&self, parameter: &str) -> Option<&[f32]> {
-        self.0.get(parameter).map(Vec::as_slice)
+impl Moments {
+    /// How rounding is made up for among the inputs of a parameter.
+    pub(super) fn feedback(&self, parameter: &str) -> Option<Feedback> {
+        let (width, moments) = self.0.get(source(parameter).as_str())?;
+        Some(Feedback::of(moments, *width))
     }
 }
 
@@ -25,48 +29,67 @@ impl Loudness {
 ///
 /// # Errors
 /// What the device reports when it does not return the numbers.
-pub async fn loudness(model: &Transformer, texts: &[&[u32]]) -> Result<Loudness, String> {
-    let mut sums: BTreeMap<String, Tensor<1>> = BTreeMap::new();
+pub async fn moments(model: &Transformer, texts: &[&[u32]]) -> Result<Moments, String> {
+    let mut sums: BTreeMap<String, Tensor<2>> = BTreeMap::new();
     let mut count = 0;
     for text in texts.iter().filter(|text| !text.is_empty()) {
         count += text.len();
         let tokens = Tokens::new(&[text], PaddingSide::Right, &model.device());
-        for (place, (block, stream)) in model.blocks.iter().zip(model.streams(&tokens)).enumerate()
-        {
-            for (name, input) in inputs(block, stream) {
-                let [_, time, width] = input.dims();
-                let squares = input.square().reshape([time, width]).sum_dim(0).reshape([width]);
-                let name = format!("blocks.{place}.{name}.weight");
-                let sum = sums.remove(&name);
-                sums.insert(name, sum.map_or(squares.clone(), |sum| sum + squares));
+        let mut hear = |name: String, input: Tensor<3>| {
+            let [_, time, width] = input.dims();
+            let input = input.reshape([time, width]);
+            let squares = input.clone().transpose().matmul(input);
+            let sum = sums.remove(&name);
+            sums.insert(name, sum.map_or(squares.clone(), |sum| sum + squares));
+        };
+        let stages = model.stages(&tokens);
+        let last = stages.last().map(|stage| stage.after.clone());
+        for (place, (block, stage)) in model.blocks.iter().zip(stages).enumerate() {
+            for (name, input) in inputs(block, stage) {
+                hear(format!("blocks.{place}.{name}.weight"), input);
             }
         }
+        let name = if model.head.is_some() { "head.weight" } else { EMBEDDING };
+        last.into_iter().for_each(|last| hear(name.to_owned(), model.norm.forward(last)));
     }
     let mut all = BTreeMap::new();
     for (name, sum) in sums {
+        let width = sum.dims()[0];
         let data = sum.div_scalar(count.max(1) as f64).into_data_async().await;
         let data = data.map_err(|error| format!("{error:?}"))?;
-        all.insert(name, data.convert::<f32>().try_to_vec().expect("converted to f32"));
+        let mut moments = data.convert::<f32>().try_to_vec().expect("converted to f32");
+        if name == EMBEDDING {
+            also_read(&mut moments, width);
+        }
+        all.insert(name, (width, moments));
     }
-    Ok(Loudness(all))
+    Ok(Moments(all))
 }
 
-/// What the matrices of a block are multiplied with, by name; `before` and `between` are the residual
-/// streams before its two parts. `[1, T, D]` each
-fn inputs(block: &Block, [before, between, _]: [Tensor<3>; 3]) -> Vec<(&'static str, Tensor<3>)> {
-    let attended = block.attention_norm.forward(before);
-    let read = block.feed_forward_norm.forward(between);
-    let layer = &block.feed_forward;
-    let mut all = vec![
-        ("attention.query", attended.clone()),
-        ("attention.key", attended.clone()),
-        ("attention.value", attended),
-        ("feed_forward.up", read.clone()),
-    ];
-    if let Some(gate) = &layer.gate {
-        let inner = activation::silu(gate.forward(read.clone())) * layer.up.forward(read.clone());
-        all.push(("feed_forward.gate", read));
-        all.push(("feed_forward.down", inner));
-    }
-    all
+/// The matrix that is read, and where it is tied met in the output head too.
+pub(super) const EMBEDDING: &str = "token_embedding.weight";
+
+/// Adds that the rows are read too, where all their numbers count alike.
+fn also_read(moments: &mut [f32], width: usize) {
+    let mean = (0..width).map(|place| moments[place * width + place]).sum::<f32>() / width as f32;
+    moments.iter_mut().for_each(|moment| *moment *= 1.0 - READ);
+    (0..width).for_each(|place| moments[place * width + place] += READ * mean);
+}
+
+/// Under which name the inputs of a parameter are kept.
+fn source(parameter: &str) -> String {
+    let query = parameter.replace(".attention.key.", ".attention.query.");
+    let query = query.replace(".attention.value.", ".attention.query.");
+    query.replace(".feed_forward.gate.", ".feed_forward.up.")
+}
+
+/// What the matrices of a block are multiplied with. `[1, T, D]` each
+fn inputs(block: &Block, stages: Stages) -> [(&'static str, Tensor<3>); 4] {
+    let read = block.feed_forward_norm.forward(stages.between);
+    [
+        ("attention.query", block.attention_norm.forward(stages.before)),
+        ("attention.output", stages.attended),
+        ("feed_forward.down", block.feed_forward.inner(read.clone())),
+        ("feed_forward.up", read),
+    ]
 }

@@ -1,7 +1,7 @@
 //! How far a policy is from the one it was made from, on real text.
 //!
-//! Measures: the divergence of the next token's distribution, at every position of every text, but within a picture
-//! before it.
+//! Measures: the divergence of the next token's distribution, at every position of what each text has to foretell: what
+//! answers a prompt, or all but the beginning.
 //! Formula: mean over positions of `sum_v p(v) (log p(v) - log q(v))`, p of the original, at temperature 1.
 //! Range: 0 or more, in nats a token.
 //! Misleads when: the texts are not like those that the policy will write.
@@ -9,8 +9,16 @@
 
 use burn::tensor::{DType, Tensor, TensorData, activation};
 
-use super::given;
 use crate::model::{PaddingSide, Tokens, Transformer};
+
+/// A text and how many tokens at its beginning nothing has to foretell: a prompt, the patches of a picture, one at least.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foretold {
+    /// At most a context.
+    pub tokens: Vec<u32>,
+    /// 1 or more
+    pub given: usize,
+}
 
 /// What the two say of texts, means a token.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,21 +33,21 @@ pub struct Divergence {
     pub tokens: usize,
 }
 
-/// Compares two policies over the same tokens; texts of at most a context each.
+/// Compares two policies over the same tokens.
 ///
 /// # Errors
-/// What the device reports when it does not return the numbers, or that no text has two tokens.
+/// What the device reports when it does not return the numbers, or that no text has a token to foretell.
 pub async fn divergence(
     original: &Transformer,
     changed: &Transformer,
-    texts: &[&[u32]],
+    texts: &[Foretold],
 ) -> Result<Divergence, String> {
     let mut sums = [0.0; 3];
     let mut tokens = 0;
-    for text in texts.iter().filter(|text| text.len() > given(text)) {
+    for text in texts.iter().filter(|text| text.tokens.len() > text.given) {
         let (p, q) = (log_probs(original, text), log_probs(changed, text));
         let kl = (p.clone().exp() * (p.clone() - q.clone())).sum();
-        let next: Vec<i32> = text[given(text)..].iter().map(|id| *id as i32).collect();
+        let next: Vec<i32> = text.tokens[text.given..].iter().map(|id| *id as i32).collect();
         let count = next.len();
         let next = Tensor::from_data(TensorData::new(next, [count, 1]), &p.device());
         let nll = |log_probs: Tensor<2>| log_probs.gather(1, next.clone()).sum().neg();
@@ -50,18 +58,19 @@ pub async fn divergence(
         tokens += count;
     }
     if tokens == 0 {
-        return Err("no text has two tokens".to_owned());
+        return Err("no text has a token to foretell".to_owned());
     }
     let [kl_nats, original_nll_nats, nll_nats] = sums.map(|sum| sum / tokens as f64);
     Ok(Divergence { kl_nats, original_nll_nats, nll_nats, tokens })
 }
 
 /// Of each token that is not given. `-> [T - G, V]`
-fn log_probs(model: &Transformer, text: &[u32]) -> Tensor<2> {
-    let tokens = Tokens::new(&[&text[..text.len() - 1]], PaddingSide::Right, &model.device());
+fn log_probs(model: &Transformer, text: &Foretold) -> Tensor<2> {
+    let read = &text.tokens[..text.tokens.len() - 1];
+    let tokens = Tokens::new(&[read], PaddingSide::Right, &model.device());
     let logits = model.forward(&tokens);
     let [_, time, vocabulary] = logits.dims();
-    let first = given(text) - 1;
+    let first = text.given - 1;
     let logits = logits.reshape([time, vocabulary]).narrow(0, first, time - first);
     activation::log_softmax(logits.cast(DType::F32), 1)
 }

@@ -85,8 +85,9 @@ async fn influence(model: &Transformer, texts: &[&[u32]]) -> Result<Vec<f32>, St
     let mut sums = vec![0.0; model.blocks.len()];
     for text in texts.iter().filter(|text| !text.is_empty()) {
         let tokens = Tokens::new(&[text], PaddingSide::Right, &model.device());
-        for (sum, [before, _, after]) in sums.iter_mut().zip(model.streams(&tokens)) {
-            let (before, after) = (before.without_autodiff(), after.without_autodiff());
+        for (sum, stages) in sums.iter_mut().zip(model.stages(&tokens)) {
+            let before = stages.before.without_autodiff();
+            let after = stages.after.without_autodiff();
             let dot = (before.clone() * after.clone()).sum_dim(2);
             let lengths = before.square().sum_dim(2) * after.square().sum_dim(2);
             let cosine = dot / lengths.sqrt().clamp_min(1e-12);

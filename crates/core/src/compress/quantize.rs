@@ -1,26 +1,17 @@
 //! Matrices in 8 or 4 bits a number, as `model::hugging_face::packed` reads them.
 //!
-//! Symmetric: whole numbers with a sign times a scale, so that zero stays zero. Affine: whole numbers times a scale, and
-//! a minimum, so that the whole range is used where it lies to one side. In 8 bits a block's range is kept; in 4 bits
-//! of some narrower ranges the one is taken whose squared error is least, each number weighed by how loud its input is.
 //! Vectors (gains, biases) stay f32, and matrices whose rows are no whole blocks become f16.
-//! Source: Lin et al. 2024 (AWQ) for weighing by activations; Q8_0, Q4_0 and Q4_1 of ggml for the blocks.
 
 use burn::tensor::f16;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::calibration::Loudness;
+use super::blocks::{Grid, Heard, INT4, INT4_SYMMETRIC, INT8, INT8_AFFINE, rounded};
+use super::calibration::{EMBEDDING, Moments};
 use super::sparse::{is_thinned, leave_out, thin};
 use crate::model::TransformerConfig;
 use crate::model::hugging_face::packed::{BLOCK, MINIMUM, SCALE};
-use crate::model::hugging_face::{CheckpointError, Stored, each_stored};
-
-/// Shares of a block's range that are tried in 4 bits.
-const RANGES: [f32; 8] = [1.0, 0.96, 0.92, 0.88, 0.84, 0.8, 0.75, 0.7];
-
-/// The range itself.
-const WHOLE: [f32; 1] = [1.0];
+use crate::model::hugging_face::{CheckpointError, Stored, StoredTensor, each_stored};
 
 /// How matrices are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,24 +40,12 @@ impl Packing {
         match self {
             Self::F16 => None,
             Self::Int8 => Some(INT8),
-            Self::Int8Affine => Some(Grid { least: 0.0, most: 255.0, ranges: &WHOLE }),
+            Self::Int8Affine => Some(INT8_AFFINE),
             Self::Int4 => Some(INT4),
-            Self::Int4Symmetric => Some(Grid { least: -7.0, most: 7.0, ranges: &RANGES }),
+            Self::Int4Symmetric => Some(INT4_SYMMETRIC),
         }
     }
 }
-
-/// The whole numbers that a block may have; symmetric where they have a sign.
-#[derive(Clone, Copy)]
-struct Grid {
-    least: f32,
-    most: f32,
-    /// Shares of the range that are tried.
-    ranges: &'static [f32],
-}
-
-const INT8: Grid = Grid { least: -127.0, most: 127.0, ranges: &WHOLE };
-const INT4: Grid = Grid { least: 0.0, most: 15.0, ranges: &RANGES };
 
 /// How matrices are stored, and how many of their numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -92,9 +71,9 @@ pub(super) struct Written {
 pub fn pack<'a>(
     policy: (&TransformerConfig, impl Into<Stored<'a>>),
     packing: Packing,
-    loudness: Option<&Loudness>,
+    moments: Option<&Moments>,
 ) -> Result<Vec<u8>, CheckpointError> {
-    pack_sparse(policy, Storage { packing, sparsity: 0.0 }, loudness)
+    pack_sparse(policy, Storage { packing, sparsity: 0.0 }, moments)
 }
 
 /// [`pack`] without the smallest numbers of each projection, which become zeros that are not stored.
@@ -107,16 +86,22 @@ pub fn pack<'a>(
 pub fn pack_sparse<'a>(
     (config, weights): (&TransformerConfig, impl Into<Stored<'a>>),
     storage: Storage,
-    loudness: Option<&Loudness>,
+    moments: Option<&Moments>,
 ) -> Result<Vec<u8>, CheckpointError> {
     let Storage { packing, sparsity } = storage;
     assert!(sparsity == 0.0 || packing.may_be_sparse(), "no zeros to leave out");
     let mut stored = Vec::new();
     each_stored(config, weights.into(), |mut tensor| {
-        let loud = loudness.and_then(|loudness| loudness.of(&tensor.parts[0]));
-        let loud = loud.filter(|_| tensor.transposed);
         let kept = is_thinned(&tensor, sparsity).then(|| thin(&mut tensor.values, sparsity));
-        let mut written = matrix(tensor.name, (tensor.shape, &tensor.values), packing, loud);
+        // Zeros have to stay zeros.
+        let heard = moments.filter(|_| kept.is_none());
+        let heard = heard.and_then(|moments| moments.feedback(&tensor.parts[0]));
+        let heard = heard.map(|feedback| match rows_are_outputs(&tensor) {
+            true => Heard::InRows(feedback),
+            false => Heard::InColumns(feedback),
+        });
+        let values = (tensor.shape, tensor.values);
+        let mut written = matrix(tensor.name, values, packing, heard.as_ref());
         if let Some(kept) = kept {
             let mask = leave_out(&mut written[0], &kept);
             written.push(mask);
@@ -132,40 +117,37 @@ pub fn pack_sparse<'a>(
         .map_err(|error| CheckpointError::Container(error.to_string()))
 }
 
+/// Whether the numbers of a row meet the inputs, one each.
+fn rows_are_outputs(tensor: &StoredTensor) -> bool {
+    tensor.transposed || tensor.parts[0] == EMBEDDING
+}
+
 /// A tensor with what stands beside it.
 fn matrix(
     name: String,
-    (shape, values): (Vec<usize>, &[f32]),
+    (shape, values): (Vec<usize>, Vec<f32>),
     packing: Packing,
-    loud: Option<&[f32]>,
+    heard: Option<&Heard>,
 ) -> Vec<Written> {
     let width = shape[shape.len() - 1];
     if shape.len() < 2 {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         return vec![Written { name, dtype: Dtype::F32, shape, bytes }];
     }
-    let loud = loud.map_or_else(|| vec![1.0; width], <[f32]>::to_vec);
-    let blocks = values.chunks_exact(BLOCK).zip(loud.chunks_exact(BLOCK).cycle());
     let beside = |part: &str, numbers: &[f32]| {
         let mut shape = shape.clone();
         *shape.last_mut().expect("a matrix has columns") /= BLOCK;
         Written { name: format!("{name}{part}"), dtype: Dtype::F16, shape, bytes: halves(numbers) }
     };
     let Some(grid) = packing.grid().filter(|_| width.is_multiple_of(BLOCK)) else {
-        return vec![Written { name, dtype: Dtype::F16, shape, bytes: halves(values) }];
+        return vec![Written { name, dtype: Dtype::F16, shape, bytes: halves(&values) }];
     };
-    let (mut scales, mut minima, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
-    for (block, loud) in blocks {
-        let (scale, minimum) = grid.range(block, loud);
-        scales.push(scale);
-        minima.push(minimum);
-        numbers.extend(grid.numbers(block, (scale, minimum)));
-    }
-    let mut parts = vec![beside(SCALE, &scales)];
+    let blocks = rounded(values, width, grid, heard);
+    let mut parts = vec![beside(SCALE, &blocks.scales)];
     if !grid.is_symmetric() {
-        parts.push(beside(MINIMUM, &minima));
+        parts.push(beside(MINIMUM, &blocks.minima));
     }
-    let (mut shape, mut bytes) = (shape, numbers);
+    let (mut shape, mut bytes) = (shape, blocks.numbers);
     if grid.most <= 15.0 {
         *shape.last_mut().expect("a matrix has columns") /= 2;
         bytes = bytes.chunks_exact(2).map(|two| (two[0] & 15) | (two[1] << 4)).collect();
@@ -173,66 +155,6 @@ fn matrix(
     let dtype = if grid.is_symmetric() { Dtype::I8 } else { Dtype::U8 };
     parts.insert(0, Written { name, dtype, shape, bytes });
     parts
-}
-
-impl Grid {
-    fn is_symmetric(&self) -> bool {
-        self.least < 0.0
-    }
-
-    /// Scale and minimum of a block, as half precision holds them.
-    fn range(&self, block: &[f32], loud: &[f32]) -> (f32, f32) {
-        let least = block.iter().copied().fold(f32::INFINITY, f32::min);
-        let greatest = block.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let of_share = |share: f32| {
-            if self.is_symmetric() {
-                return (in_half(share * greatest.max(-least) / self.most), 0.0);
-            }
-            let (middle, range) = (0.5 * (least + greatest), share * (greatest - least));
-            (in_half(range / self.most), in_half(middle - 0.5 * range))
-        };
-        let error = |(scale, minimum): (f32, f32)| {
-            let errors = block.iter().zip(loud).map(|(value, loud)| {
-                let rounded = self.whole(*value, (scale, minimum)) * scale + minimum;
-                loud * (value - rounded) * (value - rounded)
-            });
-            errors.sum::<f32>()
-        };
-        let tried = self.ranges.iter().map(|share| of_share(*share));
-        let tried = tried.map(|range| (error(range), range));
-        let best = tried.reduce(|best, next| if next.0 < best.0 { next } else { best });
-        best.expect("some range is tried").1
-    }
-
-    /// The whole numbers of a block, those with a sign in two's complement.
-    fn numbers(&self, block: &[f32], range: (f32, f32)) -> Vec<u8> {
-        block.iter().map(|value| self.whole(*value, range) as i16 as u8).collect()
-    }
-
-    fn whole(&self, value: f32, (scale, minimum): (f32, f32)) -> f32 {
-        whole((value - minimum) / scale, self.least, self.most)
-    }
-}
-
-/// Scale and whole numbers of a block in 8 bits, in two's complement.
-pub(crate) fn eight_bits(block: &[f32]) -> (f32, Vec<u8>) {
-    let range = INT8.range(block, &[1.0; BLOCK]);
-    (range.0, INT8.numbers(block, range))
-}
-
-/// Scale, minimum and whole numbers of a block in 4 bits.
-pub(crate) fn four_bits(block: &[f32], loud: &[f32]) -> (f32, f32, Vec<u8>) {
-    let range = INT4.range(block, loud);
-    (range.0, range.1, INT4.numbers(block, range))
-}
-
-fn whole(value: f32, least: f32, most: f32) -> f32 {
-    // A block of equal numbers has scale 0 and any q.
-    if value.is_nan() { 0.0 } else { value.round().clamp(least, most) }
-}
-
-fn in_half(value: f32) -> f32 {
-    f16::from_f32(value).to_f32()
 }
 
 fn halves(values: &[f32]) -> Vec<u8> {

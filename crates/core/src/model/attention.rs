@@ -114,6 +114,16 @@ impl Attention {
         rotation: Option<&Rotation>,
         visibility: &Visibility,
     ) -> Tensor<3> {
+        self.project_back(self.attend_within(input, rotation, visibility))
+    }
+
+    /// What is read of the sequence itself. `[B, T, D] -> [B, T, heads * d_head]`
+    pub(super) fn attend_within(
+        &self,
+        input: Tensor<3>,
+        rotation: Option<&Rotation>,
+        visibility: &Visibility,
+    ) -> Tensor<3> {
         let (query, key, value) = self.project(input, rotation);
         let fused = !query.is_autodiff() && query.dims()[1] == self.n_kv_heads;
         #[cfg(feature = "train")]
@@ -124,7 +134,12 @@ impl Attention {
         } else {
             self.attend(query, key, value, Some(visibility))
         };
-        self.merge(context)
+        merge(context)
+    }
+
+    /// `[B, T, heads * d_head] -> [B, T, D]`
+    pub(super) fn project_back(&self, attended: Tensor<3>) -> Tensor<3> {
+        forward(&self.output, attended)
     }
 
     /// Attends to the `length` positions in the cache and to the new ones, which are added to it.
@@ -141,8 +156,7 @@ impl Attention {
         let (keys, values) = layer.append(length, key, value);
         #[cfg(feature = "train")]
         let (keys, values) = self.prefixed(keys, values);
-        let context = self.attend(query, keys, values, visibility);
-        self.merge(context)
+        self.project_back(merge(self.attend(query, keys, values, visibility)))
     }
 
     /// Keys and values behind the learned ones. `[B, K, S, d_head]` each
@@ -200,12 +214,12 @@ impl Attention {
         let weights = self.dropout.forward(softmax(scores));
         weights.matmul(value).reshape([batch, n_heads, time, d_head])
     }
+}
 
-    /// Joins the heads and projects. `[B, H, T, d_head] -> [B, T, D]`
-    fn merge(&self, context: Tensor<4>) -> Tensor<3> {
-        let [batch, n_heads, time, d_head] = context.dims();
-        forward(&self.output, context.swap_dims(1, 2).reshape([batch, time, n_heads * d_head]))
-    }
+/// Joins the heads. `[B, H, T, d_head] -> [B, T, H * d_head]`
+fn merge(context: Tensor<4>) -> Tensor<3> {
+    let [batch, n_heads, time, d_head] = context.dims();
+    context.swap_dims(1, 2).reshape([batch, time, n_heads * d_head])
 }
 
 /// Softmax over the last dimension. `[B, H, T, S] -> [B, H, T, S]`

@@ -34,6 +34,20 @@ pub struct Block {
     pub(crate) packed: Option<PackedBlock>,
 }
 
+/// What stands at each stage of the way through a block.
+#[cfg(feature = "train")]
+#[derive(Debug)]
+pub struct Stages {
+    /// The residual stream that enters. `[B, T, D]`
+    pub before: Tensor<3>,
+    /// What attention read of it, before its output projection. `[B, T, heads * d_head]`
+    pub attended: Tensor<3>,
+    /// The stream between the two parts. `[B, T, D]`
+    pub between: Tensor<3>,
+    /// The stream that leaves. `[B, T, D]`
+    pub after: Tensor<3>,
+}
+
 impl Block {
     pub(super) fn init(config: &TransformerConfig, device: &Device) -> Self {
         Self {
@@ -71,10 +85,30 @@ impl Block {
         visibility: &Visibility,
     ) -> Tensor<3> {
         let normed = self.attention_norm.forward(input.clone());
-        let mixed = self.attention.forward(normed, rotation, visibility);
+        self.mixed(input, self.attention.attend_within(normed, rotation, visibility))
+    }
+
+    /// The stream with what was read of it. `[B, T, D], [B, T, heads * d_head] -> [B, T, D]`
+    fn mixed(&self, input: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
+        let mixed = self.attention.project_back(attended);
         #[cfg(feature = "train")]
         let mixed = self.tuned(SubLayer::Attention, mixed);
         input + self.dropout.forward(mixed)
+    }
+
+    /// The stages of the way through. `[B, T, D]`
+    #[cfg(feature = "train")]
+    pub(super) fn stages(
+        &self,
+        before: Tensor<3>,
+        rotation: Option<&Rotation>,
+        visibility: &Visibility,
+    ) -> Stages {
+        let normed = self.attention_norm.forward(before.clone());
+        let attended = self.attention.attend_within(normed, rotation, visibility);
+        let between = self.mixed(before.clone(), attended.clone());
+        let after = self.transform(between.clone());
+        Stages { before, attended, between, after }
     }
 
     /// `[B, T, D] -> [B, T, D]`, with the past of `cache`

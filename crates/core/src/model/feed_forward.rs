@@ -42,11 +42,15 @@ impl FeedForward {
 
     /// Transforms each position. `[B, T, D] -> [B, T, D]`
     pub fn forward(&self, input: Tensor<3>) -> Tensor<3> {
-        let inner = match &self.gate {
+        forward(&self.down, self.inner(input))
+    }
+
+    /// The channels. `[B, T, D] -> [B, T, d_ff]`
+    pub(crate) fn inner(&self, input: Tensor<3>) -> Tensor<3> {
+        match &self.gate {
             None => gelu_tanh(forward(&self.up, input)),
             Some(gate) => activation::silu(forward(gate, input.clone())) * forward(&self.up, input),
-        };
-        forward(&self.down, inner)
+        }
     }
 }
 

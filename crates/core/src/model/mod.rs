@@ -31,6 +31,8 @@ pub mod vision;
 pub use attention::{Attention, Visibility};
 pub use block::Block;
 #[cfg(feature = "train")]
+pub use block::Stages;
+#[cfg(feature = "train")]
 pub use by_block::Passes;
 #[cfg(feature = "train")]
 pub(crate) use by_block::Tape;

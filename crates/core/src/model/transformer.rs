@@ -11,6 +11,8 @@ use burn::tensor::{Bool, DType, Device, Int, Tensor};
 use super::attention::Visibility;
 use super::block::Block;
 #[cfg(feature = "train")]
+use super::block::Stages;
+#[cfg(feature = "train")]
 use super::by_block::Passes;
 use super::cache::Cache;
 use super::config::{Positions, TransformerConfig};
@@ -171,22 +173,21 @@ impl Transformer {
         self.norm.forward(stream)
     }
 
-    /// The residual stream of each layer: before it, between its parts, after it. `[B, T] -> [B, T, D]` each
+    /// The stages of each layer. `[B, T]`
     ///
     /// # Panics
     /// If the sequence is longer than the context.
     #[cfg(feature = "train")]
-    pub fn streams(&self, tokens: &Tokens) -> Vec<[Tensor<3>; 3]> {
+    pub fn stages(&self, tokens: &Tokens) -> Vec<Stages> {
         let (mut stream, positions, padding) = self.embed(tokens, None);
         let visibility = Visibility::new(causal(positions.dims()[1], padding, &stream), &stream);
         let rotation = self.rotation(&positions, stream.dtype());
-        let streams = self.blocks.iter().map(|block| {
-            let before = stream.clone();
-            let between = block.mix(before.clone(), rotation.as_ref(), &visibility);
-            stream = block.transform(between.clone());
-            [before, between, stream.clone()]
+        let stages = self.blocks.iter().map(|block| {
+            let stages = block.stages(stream.clone(), rotation.as_ref(), &visibility);
+            stream = stages.after.clone();
+            stages
         });
-        streams.collect()
+        stages.collect()
     }
 
     /// As [`hidden`](Self::hidden), with the positions in `cache` before the tokens; adds the new

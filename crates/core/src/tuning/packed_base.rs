@@ -265,7 +265,7 @@ impl Base {
                 let (scale, numbers) = eight_bits(block);
                 (scale, 0.0, numbers)
             }
-            Self::Int4 => four_bits(block, &[1.0; BLOCK]),
+            Self::Int4 => four_bits(block),
         }
     }
 }

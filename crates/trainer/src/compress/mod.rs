@@ -5,7 +5,8 @@ mod texts;
 use anyhow::Result;
 use kudos_core::bundle::{Unpacked, pack as pack_bundle, sha256};
 use kudos_core::compress::{
-    Divergence, Storage, Without, divergence, importance, loudness, pack_sparse, prune, with_tokens,
+    Divergence, Foretold, Storage, Without, divergence, importance, moments, pack_sparse, prune,
+    with_tokens,
 };
 use kudos_core::learn::{Activations, training_device};
 use kudos_core::model::hugging_face::{StoredAs, config_from_json};
@@ -48,7 +49,7 @@ pub fn run(args: &CompressArgs) -> Result<()> {
     let policy = load(&original.files)?;
     let fewer = fewer_tokens((args, &texts), &policy)?;
     let spoken = fewer.as_ref().map_or(&policy, |(spoken, _)| spoken);
-    let seen = texts.tokens(spoken, &texts.data.train)?;
+    let seen = texts.seen(spoken)?;
     let smaller = pruned((args, &texts), spoken, &seen)?;
     let changed = smaller.as_ref().or(fewer.as_ref().map(|(spoken, _)| spoken));
     let files = packed(args, (&original.files, &policy), (changed, &seen))?;
@@ -57,19 +58,13 @@ pub fn run(args: &CompressArgs) -> Result<()> {
     check(&manifest)?;
     let bundle = bundled(&Unpacked { manifest: manifest.clone(), files })?;
     let before = bundled(&Unpacked { manifest, files: original.files })?;
-    let held_out = texts.tokens(spoken, &texts.data.test)?;
-    let lost = match &fewer {
-        None => compared(&policy, &compressed, &held_out)?,
-        Some((spoken, tokens)) => {
-            of_fewer((&policy, tokens), compared(spoken, &compressed, &held_out)?, &held_out)?
-        }
-    };
+    let (lost, before_nll_nats) = judged(&texts, (&policy, fewer.as_ref()), &compressed)?;
     let size = |policy: &Policy, bundle: &[u8], nll_nats: f64| texts.size(policy, bundle, nll_nats);
     let result = CompressResult {
         version: 1,
         kl_nats: lost.kl_nats,
         tokens: lost.tokens,
-        before: size(&policy, &before, lost.original_nll_nats)?,
+        before: size(&policy, &before, before_nll_nats)?,
         after: size(&compressed, &bundle, lost.nll_nats)?,
         device: selected.name.clone(),
         sha256: sha256(&bundle),
@@ -87,7 +82,7 @@ pub fn run(args: &CompressArgs) -> Result<()> {
     Ok(())
 }
 
-/// The policy over the tokens that training texts use most, with their numbers in the original; none if all stay.
+/// The policy over the tokens that training texts use most, with their numbers in the original; none where that is not asked for.
 fn fewer_tokens(
     (args, texts): (&CompressArgs, &Texts<'_>),
     policy: &Policy,
@@ -99,9 +94,25 @@ fn fewer_tokens(
     Ok(Some((Policy { model, tokenizer, template: policy.template.clone() }, tokens)))
 }
 
-fn compared(original: &Policy, changed: &Policy, texts: &[Vec<u32>]) -> Result<Divergence> {
-    let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
-    block_on(divergence(&original.model, &changed.model, &texts)).map_err(anyhow::Error::msg)
+/// What held-out texts say was lost, and how likely the original finds them, cut into its own tokens.
+fn judged(
+    texts: &Texts<'_>,
+    (policy, fewer): (&Policy, Option<&(Policy, Vec<u32>)>),
+    compressed: &Policy,
+) -> Result<(Divergence, f64)> {
+    let own = texts.held_out(policy)?;
+    let Some((spoken, tokens)) = fewer else {
+        let lost = compared(policy, compressed, &own)?;
+        return Ok((lost, lost.original_nll_nats));
+    };
+    let held_out = texts.held_out(spoken)?;
+    let lost = compared(spoken, compressed, &held_out)?;
+    let lost = of_fewer((policy, tokens), lost, &held_out)?;
+    Ok((lost, compared(policy, policy, &own)?.original_nll_nats))
+}
+
+fn compared(original: &Policy, changed: &Policy, texts: &[Foretold]) -> Result<Divergence> {
+    block_on(divergence(&original.model, &changed.model, texts)).map_err(anyhow::Error::msg)
 }
 
 /// What was lost together with tokens. `lost` is told from the original that may say no others, over `texts` in their
@@ -110,10 +121,12 @@ fn compared(original: &Policy, changed: &Policy, texts: &[Vec<u32>]) -> Result<D
 fn of_fewer(
     (original, tokens): (&Policy, &[u32]),
     lost: Divergence,
-    texts: &[Vec<u32>],
+    texts: &[Foretold],
 ) -> Result<Divergence> {
     let old = |id: &u32| tokens.get(*id as usize).copied().unwrap_or(*id);
-    let texts: Vec<Vec<u32>> = texts.iter().map(|text| text.iter().map(old).collect()).collect();
+    let of_old =
+        |text: &Foretold| Foretold { tokens: text.tokens.iter().map(old).collect(), ..*text };
+    let texts: Vec<Foretold> = texts.iter().map(of_old).collect();
     let original_nll_nats = compared(original, original, &texts)?.original_nll_nats;
     let unsaid = original_nll_nats - lost.original_nll_nats;
     Ok(Divergence { kl_nats: lost.kl_nats + unsaid, original_nll_nats, ..lost })
@@ -150,10 +163,10 @@ fn packed(
     };
     let model = &smaller.unwrap_or(policy).model;
     let seen: Vec<&[u32]> = seen.iter().map(Vec::as_slice).collect();
-    let loud = block_on(loudness(model, &seen)).map_err(anyhow::Error::msg)?;
+    let heard = block_on(moments(model, &seen)).map_err(anyhow::Error::msg)?;
     let config = config_from_json(&files.config)?;
     let storage = Storage { packing: args.weights.packing(), sparsity: args.sparsity };
-    let weights = pack_sparse((&config, &files.weights), storage, Some(&loud))?;
+    let weights = pack_sparse((&config, &files.weights), storage, Some(&heard))?;
     Ok(PolicyFiles { weights: weights.into(), ..files })
 }
 

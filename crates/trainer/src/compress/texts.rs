@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use burn::tensor::Device;
+use kudos_core::compress::{Foretold, given};
 use kudos_core::model::parameters::count;
 use kudos_core::task::{Item, Prompt, TaskData};
 use kudos_schema::{Sampling, Size};
@@ -58,14 +59,27 @@ impl<'a> Texts<'a> {
         Ok(Policy { model: pictures::shown(policy.model, &self.data.pictures)?, ..policy })
     }
 
-    /// Some items, as many as were asked for, as the tokens that a policy reads.
+    /// Training texts that show what matters, as the tokens that a policy reads.
     ///
     /// # Errors
     /// If the chat template does not take the messages.
-    pub(super) fn tokens(&self, policy: &Policy, items: &[Item]) -> Result<Vec<Vec<u32>>> {
+    pub(super) fn seen(&self, policy: &Policy) -> Result<Vec<Vec<u32>>> {
+        let chosen = self.chosen(&self.data.train);
+        chosen.map(|item| Ok(read_by(policy, item)?.tokens)).collect()
+    }
+
+    /// Texts to measure with.
+    ///
+    /// # Errors
+    /// If the chat template does not take the messages.
+    pub(super) fn held_out(&self, policy: &Policy) -> Result<Vec<Foretold>> {
+        self.chosen(&self.data.test).map(|item| read_by(policy, item)).collect()
+    }
+
+    /// As many as were asked for, from all over.
+    fn chosen<'b>(&self, items: &'b [Item]) -> impl Iterator<Item = &'b Item> + use<'b> {
         let stride = (items.len() / self.args.items).max(1);
-        let chosen = items.iter().step_by(stride).take(self.args.items);
-        chosen.map(|item| read_by(policy, item)).collect()
+        items.iter().step_by(stride).take(self.args.items)
     }
 
     /// How often each token of a policy stands in the training texts.
@@ -75,7 +89,7 @@ impl<'a> Texts<'a> {
     pub(super) fn uses(&self, policy: &Policy) -> Result<Vec<u64>> {
         let mut uses = vec![0; policy.config().vocab_size];
         for item in &self.data.train {
-            for id in read_by(policy, item)? {
+            for id in read_by(policy, item)?.tokens {
                 // Those beyond are patches of pictures.
                 if let Some(uses) = uses.get_mut(id as usize) {
                     *uses += 1;
@@ -121,12 +135,15 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// An item as the tokens that a policy reads, as far as they fit its context.
-fn read_by(policy: &Policy, item: &Item) -> Result<Vec<u32>> {
-    let mut ids = policy.encode_asked(item)?;
-    ids.extend(item.references.first().into_iter().flat_map(|text| policy.encode_completion(text)));
-    ids.truncate(policy.config().context_length);
-    Ok(ids)
+/// An item as the tokens that a policy reads, as far as they fit its context, and what of it answers the prompt.
+fn read_by(policy: &Policy, item: &Item) -> Result<Foretold> {
+    let mut tokens = policy.encode_asked(item)?;
+    let asked = tokens.len();
+    tokens.extend(
+        item.references.first().into_iter().flat_map(|text| policy.encode_completion(text)),
+    );
+    tokens.truncate(policy.config().context_length);
+    Ok(Foretold { given: asked.max(given(&tokens)), tokens })
 }
 
 /// The item itself, or, where it is a text without a prompt, its first words to be continued by the rest.
