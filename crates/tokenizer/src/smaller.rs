@@ -59,7 +59,8 @@ impl Tokenizer {
         let file = self.file();
         let beside = file.specials.iter().chain(&file.added).map(|(_, id)| *id);
         let bytes = file.bpe.bytes.iter().flatten().copied();
-        beside.chain(bytes).for_each(|id| kept[id as usize] = true);
+        let used = [self.end_id(), self.pad_id()].into_iter().chain(file.unknown);
+        beside.chain(bytes).chain(used).for_each(|id| kept[id as usize] = true);
         kept
     }
 
@@ -99,8 +100,9 @@ impl Tokenizer {
             let id = number(&token["id"]);
             token["id"] = id.into();
         }
-        // It may name tokens by number, and nothing here asks for it.
+        // They may name tokens by number, and nothing here asks for them.
         file["post_processor"] = Value::Null;
+        file["padding"] = Value::Null;
         Ok(file.to_string())
     }
 }
@@ -149,6 +151,18 @@ mod tests {
         let (same, ids) = whole.with_most_used(&[], 10_000).unwrap();
         assert_eq!(ids, (0..whole.vocab_size() as u32).collect::<Vec<_>>());
         assert_eq!(same.encode(CORPUS[0]), whole.encode(CORPUS[0]));
+    }
+
+    #[test]
+    fn an_end_token_that_stands_in_the_plain_vocabulary_stays() {
+        let mut file: Value = serde_json::from_str(&whole().to_json()).unwrap();
+        let added = file["added_tokens"].as_array_mut().unwrap();
+        added.retain(|token| token["content"] != "<|end|>");
+        file["padding"] = serde_json::json!({"pad_id": 284});
+        let plain = Tokenizer::from_json(&file.to_string()).unwrap();
+        let (smaller, ids) = plain.with_most_used(&[], 261).unwrap();
+        assert_eq!(ids[smaller.end_id() as usize], plain.end_id());
+        assert!(smaller.to_json().contains(r#""padding":null"#));
     }
 
     proptest! {

@@ -33,6 +33,8 @@ pub(crate) struct TokenizerFile {
     pub(crate) specials: Vec<(String, u32)>,
     /// Other tokens beside the vocabulary, found in plain text, in the same order.
     pub(crate) added: Vec<(String, u32)>,
+    /// What stands for bytes that the vocabulary lacks, where the file names it.
+    pub(crate) unknown: Option<u32>,
 }
 
 impl TokenizerFile {
@@ -47,6 +49,8 @@ impl TokenizerFile {
             .map_err(|what| TokenizerError::Unsupported(format!("the pre_tokenizer {what}")))?;
         let vocabulary = file["model"]["vocab"].as_object();
         let vocabulary = vocabulary.ok_or_else(|| malformed("no vocab"))?;
+        let unknown = file["model"]["unk_token"].as_str().and_then(|name| vocabulary.get(name));
+        let unknown = unknown.map(id_of).transpose()?;
         let mut bytes = spelled(vocabulary)?;
         let mut bpe = encoder(&file["model"], vocabulary, &bytes)?;
         let (mut specials, mut added) = (Vec::new(), Vec::new());
@@ -73,7 +77,7 @@ impl TokenizerFile {
         }
         // What a user writes never becomes a special token.
         bpe.whole.retain(|_, id| specials.iter().all(|(_, special)| special != id));
-        let file = Self { normalizer, words, bpe, bytes, specials, added };
+        let file = Self { normalizer, words, bpe, bytes, specials, added, unknown };
         match file.ambiguous() {
             None => Ok(file),
             Some(id) => Err(malformed(&format!("the token number {id} is that of two tokens"))),

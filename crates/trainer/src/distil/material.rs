@@ -147,7 +147,9 @@ fn of_sequences(
     };
     let length = longest(recipe, &[student.config().context_length]);
     let (examples, _) = of_answers(&student, &kept, length)?;
-    let rows = kept.iter().chain(&held_out).map(row).collect();
+    // A row is read back with an end, which one that was cut off never had.
+    let ended = kept.iter().chain(&held_out).filter(|answer| answer.written.ended);
+    let rows = ended.map(row).collect();
     let (held_out, held_out_of_teacher) = of_answers(&student, &held_out, length)?;
     some(&examples)?;
     let text = format!("{} of {written} texts of the teacher", examples.len());

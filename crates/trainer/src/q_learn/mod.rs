@@ -38,6 +38,7 @@ use crate::kept::{Keeper, Kept};
 use crate::policy::{self, Policy};
 use crate::recipe::TrunkUse;
 use crate::report::{Series, curve_svg};
+use crate::session::seed_device;
 use crate::side_by_side::{JUDGED_BY, LEARNS_BY, Table};
 use crate::store::{write_file, write_folder};
 use crate::supervised::number;
@@ -188,7 +189,7 @@ impl<'a> Run<'a> {
 
     /// Goes on where a checkpoint stood.
     fn resume(&mut self, kept: &Kept) -> Result<()> {
-        let device = self.model.policy.device();
+        let device = self.model.policy.device().without_autodiff();
         self.model = module_from_bytes(self.model.clone(), &kept.file(WEIGHTS)?)?;
         self.copy = module_from_bytes(self.copy.clone(), &kept.file(COPY)?)?;
         let adamw = self.recipe.optimizer.adamw;
@@ -266,6 +267,7 @@ impl<'a> Run<'a> {
         (own_return, journal): (Option<f64>, &mut Journal),
     ) -> Result<()> {
         let (recipe, start) = (self.recipe, Instant::now());
+        seed_device(&self.model.policy.device(), recipe.seed, step);
         let schedule = Schedule {
             peak: recipe.optimizer.learning_rate,
             warmup_steps: recipe.optimizer.warmup_steps,

@@ -54,7 +54,7 @@ impl Learner {
     /// # Errors
     /// If it is damaged.
     pub(super) fn resume(&mut self, kept: &Kept, recipe: &GamesRecipe) -> Result<()> {
-        let device = self.policy.device();
+        let device = self.policy.device().without_autodiff();
         let optimizer = |name: &str| -> Result<AdamW> {
             Ok(AdamW::from_bytes(recipe.optimizer.adamw, &kept.file(name)?, &device)?)
         };

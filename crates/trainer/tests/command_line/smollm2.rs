@@ -1,6 +1,6 @@
 //! A real model, beside what transformers says of it (`tests/golden/smollm2.py`). Its 98 MB are not ours to ship:
 //!
-//!     KUDOS_SMOLLM2=SmolLM2-135M-Instruct.Q4_1.gguf cargo test -p trainer --test command_line -- --ignored smollm2
+//!     KUDOS_SMOLLM2=$PWD/SmolLM2-135M-Instruct.Q4_1.gguf cargo test -p trainer --test command_line -- --ignored smollm2
 
 use std::fs;
 use std::path::Path;

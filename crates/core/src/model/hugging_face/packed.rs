@@ -42,7 +42,7 @@ pub(super) fn spread(numbers: &[u8], mask: &[u8], size: usize) -> Option<Vec<u8>
     numbers.next().is_none().then_some(bytes)
 }
 
-/// A stored tensor in f32, packed or not; `bytes_of` are those of another tensor.
+/// A stored tensor in f32, packed or not; `bytes_of` are those of another tensor, of type F16.
 pub(super) fn tensor(
     name: &str,
     view: &TensorView<'_>,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo, TensorView};
 
 use super::stored::Stored;
 use super::tables::{Entry, implied};
@@ -136,6 +136,12 @@ impl<'a> Container<'a> {
         let (mut bytes, mut shape) = (self.bytes(name)?, info.shape.clone());
         let mask = format!("{name}{}", packed::MASK);
         if let Some(places) = self.head.info(&mask) {
+            let count = |info: &TensorInfo| info.shape.iter().product::<usize>();
+            let scales = self.head.info(&format!("{name}{}", packed::SCALE));
+            let halved = scales.is_some_and(|one| packed::BLOCK * count(one) != 8 * count(places));
+            if places.dtype != Dtype::U8 || info.dtype == Dtype::U8 || halved {
+                return Err(CheckpointError::Packed(mask));
+            }
             shape.clone_from(&places.shape);
             shape.iter_mut().last().into_iter().for_each(|width| *width *= 8);
             let size = info.dtype.bitsize() / 8;
@@ -144,7 +150,10 @@ impl<'a> Container<'a> {
         }
         let view = TensorView::new(info.dtype, shape, &bytes);
         let view = view.map_err(|error| CheckpointError::Container(error.to_string()))?;
-        packed::tensor(shown, &view, |name| Ok(self.bytes(&name)?.into_owned()))
+        packed::tensor(shown, &view, |name| match self.head.info(&name) {
+            Some(info) if info.dtype != Dtype::F16 => Err(CheckpointError::Packed(name)),
+            _ => Ok(self.bytes(&name)?.into_owned()),
+        })
     }
 
     fn bytes(&self, name: &str) -> Result<std::borrow::Cow<'a, [u8]>, CheckpointError> {

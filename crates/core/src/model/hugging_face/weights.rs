@@ -85,16 +85,18 @@ pub fn stored_numbers<'a>(stored: impl Into<Stored<'a>>) -> Result<(u64, String)
     let own = || tensors.iter().filter(|(name, _)| packed::beside(name).is_none());
     let beside = |name: &str, part: &str| {
         let info = file.head().info(&format!("{name}{part}"))?;
-        Some(info.shape.iter().product::<usize>())
+        Some(info.shape.iter().product::<usize>() as u64)
     };
     let held = |(name, info): (&String, &&TensorInfo)| {
-        let stored = info.shape.iter().product::<usize>();
+        let stored = info.shape.iter().product::<usize>() as u64;
         let bits = beside(name, packed::MASK).map(|bytes| 8 * bytes);
-        let blocks = beside(name, packed::SCALE).map(|blocks| packed::BLOCK * blocks);
+        let packed = matches!(info.dtype, Dtype::I8 | Dtype::U8);
+        let blocks = beside(name, packed::SCALE).filter(|_| packed);
+        let blocks = blocks.map(|blocks| packed::BLOCK as u64 * blocks);
         let halved = bits.is_none() && blocks.is_some_and(|count| count > stored);
         (bits.or(blocks).unwrap_or(stored), halved)
     };
-    let values = own().map(|one| held(one).0 as u64).sum();
+    let values = own().map(|one| held(one).0).sum();
     let whole = |(_, info): (&String, &&TensorInfo)| matches!(info.dtype, Dtype::I8 | Dtype::U8);
     let first = file.head().offset_keys().first().map(|name| format!("{:?}", tensors[name].dtype));
     let stored_as = match () {
