@@ -21,7 +21,7 @@ struct Row {
     matched: Vec<[f32; 3]>,
 }
 
-fn files() -> EncoderFiles {
+pub(crate) fn files() -> EncoderFiles {
     // Tests start in the folder of their package.
     let file = |name: &str| std::fs::read(Path::new("golden/encoder").join(name)).unwrap();
     let text = |name: &str| String::from_utf8(file(name)).unwrap();

@@ -19,7 +19,8 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 
 pub(crate) const NAMES: [&str; 2] = ["gpt2", "llama"];
-const KINDS: [&str; 7] = ["lora", "rslora", "dora", "adalora", "ia3", "prefix", "prompt"];
+pub(crate) const KINDS: [&str; 7] =
+    ["lora", "rslora", "dora", "adalora", "ia3", "prefix", "prompt"];
 
 pub(crate) type ByName = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 

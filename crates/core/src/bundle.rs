@@ -1,7 +1,7 @@
 //! Bundles: a whole policy as one file, packed and unpacked with its hashes checked.
 //!
 //! The layout is that of [`kudos_schema::Container`]; the parts are the files of a Hugging Face folder,
-//! so a bundle can be taken apart into one. Weights are f32 or f16, as `config.json` says. The bundle of an
+//! so a bundle can be taken apart into one. Weights are f32, f16 or packed in 8 or 4 bits, as each stored tensor says. The bundle of an
 //! adapter holds PEFT's files and names the bundle that it is laid upon, so that it is as small as they are.
 
 use burn::tensor::Device;

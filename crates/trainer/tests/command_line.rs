@@ -9,6 +9,8 @@ mod distil;
 mod files;
 #[path = "command_line/games.rs"]
 mod games;
+#[path = "command_line/minilm.rs"]
+mod minilm;
 #[path = "command_line/objectives.rs"]
 mod objectives;
 #[path = "command_line/plan.rs"]

@@ -32,6 +32,8 @@ pub(super) enum Value {
     Truth(bool),
     Text(String),
     List(Vec<Value>),
+    /// A list of numbers that nothing here asks for.
+    Unread,
 }
 
 /// Where a tensor lies and how.
@@ -182,6 +184,11 @@ impl<'a> Cursor<'a> {
             return self.single(kind);
         }
         let (kind, count) = (self.u32()?, self.u64()?);
+        if let Some(width) = unread(kind) {
+            let size = usize::try_from(count).ok().and_then(|count| count.checked_mul(width));
+            self.take(size.ok_or_else(|| damaged("the length of a list"))?)?;
+            return Ok(Value::Unread);
+        }
         let mut list = Vec::new();
         for _ in 0..count {
             list.push(self.single(kind)?);
@@ -223,33 +230,68 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Bytes of a number of a kind whose lists nothing here asks for: as values they would take up to 32 times their size.
+fn unread(kind: u32) -> Option<usize> {
+    match kind {
+        0 | 1 | 7 => Some(1),
+        2 | 3 => Some(2),
+        6 => Some(4),
+        10..=12 => Some(8),
+        _ => None,
+    }
+}
+
 impl Value {
     /// A number that is not negative.
     pub(super) fn size(&self) -> Option<usize> {
         match self {
             Self::Whole(number) => usize::try_from(*number).ok(),
-            Self::Real(_) | Self::Truth(_) | Self::Text(_) | Self::List(_) => None,
+            Self::Real(_) | Self::Truth(_) | Self::Text(_) | Self::List(_) | Self::Unread => None,
         }
     }
 
     pub(super) fn real(&self) -> Option<f64> {
         match self {
             Self::Real(number) => Some(*number),
-            Self::Whole(_) | Self::Truth(_) | Self::Text(_) | Self::List(_) => None,
+            Self::Whole(_) | Self::Truth(_) | Self::Text(_) | Self::List(_) | Self::Unread => None,
         }
     }
 
     pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
-            Self::Whole(_) | Self::Real(_) | Self::Truth(_) | Self::List(_) => None,
+            Self::Whole(_) | Self::Real(_) | Self::Truth(_) | Self::List(_) | Self::Unread => None,
         }
     }
 
     pub(super) fn list(&self) -> Option<&[Value]> {
         match self {
             Self::List(list) => Some(list),
-            Self::Whole(_) | Self::Real(_) | Self::Truth(_) | Self::Text(_) => None,
+            Self::Whole(_) | Self::Real(_) | Self::Truth(_) | Self::Text(_) | Self::Unread => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a list of two numbers of a kind is read as, with bytes behind it.
+    fn list(kind: u32, numbers: &[u8]) -> Value {
+        let head = [&kind.to_le_bytes()[..], &2u64.to_le_bytes()].concat();
+        let bytes = [&head[..], numbers, &[7]].concat();
+        let mut cursor = Cursor { bytes: &bytes, at: 0 };
+        let value = cursor.value(9).unwrap();
+        assert_eq!(cursor.at + 1, bytes.len(), "kind {kind}");
+        value
+    }
+
+    #[test]
+    fn a_list_of_numbers_that_nothing_asks_for_is_passed_over() {
+        for (kind, width) in [(0, 1), (1, 1), (2, 2), (3, 2), (6, 4), (7, 1), (10, 8), (12, 8)] {
+            assert_eq!(list(kind, &vec![1; 2 * width]), Value::Unread);
+        }
+        let kinds = Value::List(vec![Value::Whole(1), Value::Whole(3)]);
+        assert_eq!(list(5, &[1, 0, 0, 0, 3, 0, 0, 0]), kinds);
     }
 }

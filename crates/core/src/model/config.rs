@@ -7,6 +7,10 @@ use thiserror::Error;
 
 use super::vision::{VisionConfig, VisionError};
 
+/// The most cosines and sines of a rotary table: 131,072 positions of heads 128 wide. It is made from the configuration
+/// alone, before any stored tensor is looked at.
+const MOST_ROTARY: usize = 1 << 24;
+
 /// Everything that fixes the sizes and the layers of a [`Transformer`](super::Transformer).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -211,15 +215,26 @@ impl TransformerConfig {
                 n_kv_heads: self.n_kv_heads,
             });
         }
-        let rotary = matches!(self.positions, Positions::Rotary { .. });
-        if rotary && !self.d_head.is_multiple_of(2) {
-            return Err(ConfigError::OddHead { d_head: self.d_head });
+        if matches!(self.positions, Positions::Rotary { .. }) {
+            self.validate_rotary()?;
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(ConfigError::Dropout { dropout: self.dropout });
         }
         if let Some(vision) = self.vision {
             vision.validate()?;
+        }
+        Ok(())
+    }
+
+    fn validate_rotary(&self) -> Result<(), ConfigError> {
+        if !self.d_head.is_multiple_of(2) {
+            return Err(ConfigError::OddHead { d_head: self.d_head });
+        }
+        let size = self.context_length * self.d_head;
+        if size > MOST_ROTARY {
+            let field = "context_length times d_head";
+            return Err(ConfigError::TooLarge { field, size, most: MOST_ROTARY });
         }
         Ok(())
     }

@@ -54,6 +54,9 @@ impl AdapterConfig {
             let field = if config.lora_bias { "lora_bias" } else { "prefix_projection" };
             return refuse(field, "true".to_owned());
         }
+        if !(0.0..1.0).contains(&config.lora_dropout) {
+            return refuse("lora_dropout", config.lora_dropout.to_string());
+        }
         match &config.modules_to_save {
             Some(modules) if !modules.is_empty() => refuse("modules_to_save", modules.join(", ")),
             Some(_) | None => Ok(config),
