@@ -24,6 +24,7 @@ mod golden_preference;
 mod golden_qwen2;
 mod golden_self_play;
 mod golden_self_play_steps;
+mod golden_sharded;
 mod golden_trajectories;
 mod golden_tuning;
 mod golden_value;

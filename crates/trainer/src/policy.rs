@@ -1,5 +1,7 @@
 //! Policies on the disk: a Hugging Face folder, a bundle or a GGUF file.
 
+mod shards;
+
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -20,9 +22,6 @@ pub const EMBEDDED: &[u8] = include_bytes!("../../../policies/base.kudos");
 /// The file of a folder that holds its weights.
 const WEIGHTS: &str = "model.safetensors";
 
-/// The file that lists weights in several files.
-const SHARDS: &str = "model.safetensors.index.json";
-
 /// The file in which transformers 5 keeps a chat template.
 const TEMPLATE: &str = "chat_template.jinja";
 
@@ -40,12 +39,14 @@ pub enum ReadPolicyError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// The weights are in several files.
-    #[error(
-        "{}: weights in several files are not read: save the model once more with a max_shard_size above its size",
-        .0.display()
-    )]
-    Shards(PathBuf),
+    /// Weights in several files are damaged, or their index is.
+    #[error("{}: {what}", path.display())]
+    Shards {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The file is no sound bundle.
     #[error("{}: {source}", path.display())]
     Bundle {
@@ -81,14 +82,11 @@ pub fn read(path: &Path) -> Result<PolicyFiles, ReadPolicyError> {
         let path = path.join(name);
         std::fs::read_to_string(&path).map_err(|source| at(&path, source))
     };
-    if path.join(SHARDS).exists() {
-        return Err(ReadPolicyError::Shards(path.to_owned()));
-    }
     let (config, tokenizer_config) = (text("config.json")?, text("tokenizer_config.json")?);
     let template = path.join(TEMPLATE).exists().then(|| text(TEMPLATE)).transpose()?;
     Ok(PolicyFiles {
         config,
-        weights: open(&path.join(WEIGHTS))?,
+        weights: weights(path)?,
         tokenizer: text("tokenizer.json")?,
         tokenizer_config: match template {
             None => tokenizer_config,
@@ -117,8 +115,23 @@ pub fn read_bundle(path: &Path) -> Result<Unpacked, ReadPolicyError> {
     unpack(path, &open(path)?)
 }
 
+/// The weights of a folder, in one file or in several.
+///
+/// # Errors
+/// If they cannot be read.
+pub fn weights(folder: &Path) -> Result<Weights, ReadPolicyError> {
+    if folder.join(shards::INDEX).exists() {
+        return shards::join(folder);
+    }
+    open(&folder.join(WEIGHTS))
+}
+
 /// The weights in a file, which stay there until they are asked for.
 fn open(path: &Path) -> Result<Weights, ReadPolicyError> {
+    Ok(Weights::Pieces(pieces(path)?))
+}
+
+fn pieces(path: &Path) -> Result<Pieces, ReadPolicyError> {
     let failed = |source| at(path, source);
     let mut file = File::open(path).map_err(failed)?;
     let size = file.seek(SeekFrom::End(0)).map_err(failed)?;
@@ -130,7 +143,7 @@ fn open(path: &Path) -> Result<Weights, ReadPolicyError> {
         let read = file.seek(SeekFrom::Start(at as u64)).and_then(|_| file.read_exact(&mut bytes));
         read.map(|()| bytes).map_err(|error| format!("{label}: {error}"))
     };
-    Ok(Weights::Pieces(Pieces { size, fetch: Arc::new(fetch) }))
+    Ok(Pieces { size, fetch: Arc::new(fetch) })
 }
 
 fn begins_as_gguf(path: &Path) -> Result<bool, ReadPolicyError> {

@@ -98,7 +98,7 @@ fn a_template_may_stand_in_a_file_of_its_own_or_be_missing() {
     fs::write(toy.path("five/model.safetensors.index.json"), "{}").unwrap();
     let refused = toy.run(&["sample", "--model", "five", "--prompt", "red"]);
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(refused.status.code() == Some(2) && error.contains("max_shard_size"), "{error}");
+    assert!(refused.status.code() == Some(2) && error.contains("weight_map"), "{error}");
 }
 
 fn compress(toy: &Toy, texts: &[&str], more: &[&str]) -> Output {
