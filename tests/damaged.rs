@@ -203,7 +203,7 @@ fn adapters_that_claim_what_they_do_not_hold_are_refused() {
     let wide = bottleneck(&base);
     for width in ["18446744073709551615", "1000000000", "3", "0"] {
         let config = wide.config.replace("\"width\": 2", &format!("\"width\": {width}"));
-        refused(&AdapterFiles { config, ..wide.clone() }, "`width`");
+        refused(&AdapterFiles { config, ..wide.clone() }, "asks for others");
     }
     let lora = adapter(&folder("llama").join("lora"));
     let dropout = |probability: &str| {

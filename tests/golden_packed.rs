@@ -148,9 +148,9 @@ fn the_shipped_policy_keeps_its_probabilities() {
         "A cat is a small animal that people keep at home, and it likes to sleep in the sun.";
     let ids = policy.tokenizer.encode(text);
     let text = [Foretold { tokens: ids.clone(), given: 1 }];
-    let heard = block_on(moments(&policy.model, &[&ids])).unwrap();
-    let lost = |packing: Packing, heard: Option<&Moments>| {
-        let packed = pack((&config, &unpacked.files.weights), packing, heard).unwrap();
+    let known = block_on(moments(&policy.model, &[&ids])).unwrap();
+    let lost = |packing: Packing, known: Option<&Moments>| {
+        let packed = pack((&config, &unpacked.files.weights), packing, known).unwrap();
         let smaller = read_weights(&config, &packed, &Device::flex()).unwrap();
         block_on(divergence(&policy.model, &smaller, &text)).unwrap()
     };
@@ -161,13 +161,13 @@ fn the_shipped_policy_keeps_its_probabilities() {
         (Packing::Int4, 0.05),
         (Packing::Int4Symmetric, 0.1),
     ] {
-        let lost = lost(packing, Some(&heard));
+        let lost = lost(packing, Some(&known));
         assert!(lost.kl_nats < most && lost.kl_nats > -1e-6, "{packing:?}: {lost:?}");
         assert_eq!(lost.tokens, ids.len() - 1);
     }
     for packing in [Packing::Int8, Packing::Int4, Packing::Int4Symmetric] {
-        let (heard, unheard) = (lost(packing, Some(&heard)).kl_nats, lost(packing, None).kl_nats);
-        assert!(heard < 0.7 * unheard, "{packing:?}: {heard} {unheard}");
+        let (with, without) = (lost(packing, Some(&known)).kl_nats, lost(packing, None).kl_nats);
+        assert!(with < 0.7 * without, "{packing:?}: {with} {without}");
     }
 }
 

@@ -49,6 +49,8 @@ fn what_is_wrong_with_one_of_several_files_is_said_with_its_name() {
     };
     check(&|folder| fs::remove_file(folder.join(SECOND)).unwrap(), &[SECOND]);
     check(&write(SECOND, vec![0; 4]), &[SECOND, "ends early"]);
+    let second = fs::read(format!("golden/sharded/{SECOND}")).unwrap();
+    check(&write(SECOND, second[..second.len() - 100].to_vec()), &[SECOND, "ends early"]);
     check(&write(SECOND, vec![0xff; 40]), &[SECOND, "too long"]);
     check(&write(SECOND, [&[2, 0, 0, 0, 0, 0, 0, 0][..], b"[]"].concat()), &[SECOND]);
     check(&write(INDEX, b"{}".to_vec()), &[INDEX, "weight_map"]);

@@ -16,6 +16,7 @@ use pollster::block_on;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
 
 pub(crate) const NAMES: [&str; 2] = ["gpt2", "llama"];
@@ -109,6 +110,44 @@ fn an_adapter_of_peft_gives_the_logits_that_it_gives_there() {
             assert!(merged <= 1e-4, "{name} {kind}, merged: {merged}");
         }
     }
+}
+
+/// An adapter with other tensors.
+fn changed(
+    files: &AdapterFiles,
+    change: impl Fn(&str, &mut Vec<usize>, &mut Vec<f32>),
+) -> AdapterFiles {
+    let mut all = tensors(&files.weights);
+    all.iter_mut().for_each(|(name, (shape, values))| change(name, shape, values));
+    let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let stored: Vec<(String, Vec<usize>, Vec<u8>)> =
+        all.into_iter().map(|(name, (shape, values))| (name, shape, bytes(&values))).collect();
+    let views = stored.iter().map(|(name, shape, bytes)| {
+        (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    let weights = safetensors::serialize(views, None).unwrap();
+    AdapterFiles { config: files.config.clone(), weights }
+}
+
+#[test]
+fn where_a_budget_left_nothing_nothing_is_added() {
+    let (base, rows) = (base("llama"), ids("llama"));
+    let files = adapter(&folder("llama").join("adalora"));
+    let is_first = |name: &str| name.contains("layers.0.mlp.down_proj.");
+    let silent = changed(&files, |name, _, values| {
+        if is_first(name) && name.ends_with("lora_E") {
+            values.fill(0.0);
+        }
+    });
+    let pruned = changed(&files, |name, shape, values| {
+        if is_first(name) {
+            shape[usize::from(name.ends_with("lora_B"))] = 0;
+            values.clear();
+        }
+    });
+    let of = |files: &AdapterFiles| logits(&read_adapter(&base, files).unwrap(), &rows);
+    assert_eq!(of(&pruned), of(&silent));
+    assert_ne!(of(&pruned), of(&files));
 }
 
 #[test]

@@ -71,9 +71,10 @@ def main():
     arguments.output.mkdir(parents=True, exist_ok=True)
     print("| method | learning rate | trained | peak, MB | seconds | before | after | difference | KL |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
-    for place, (name, (table, rate)) in enumerate(METHODS.items()):
+    for name, (table, rate) in METHODS.items():
         if name not in arguments.only:
             continue
+        place = re.sub(r"\W+", "-", name)
         config = arguments.output / f"{place}.toml"
         config.write_text(recipe(table, rate))
         rate = rate or float(re.search(r"(?m)^learning_rate = (.*)$", config.read_text()).group(1))

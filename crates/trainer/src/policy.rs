@@ -30,7 +30,7 @@ const TEMPLATE: &str = "chat_template.jinja";
 pub enum ReadPolicyError {
     /// A file cannot be read.
     #[error(
-        "{}: {source}; a policy is a bundle, a GGUF file or a folder with config.json, model.safetensors, tokenizer.json and tokenizer_config.json",
+        "{}: {source}; a policy is a bundle, a GGUF file or a folder with config.json, model.safetensors or its index, tokenizer.json and tokenizer_config.json",
         path.display()
     )]
     Read {
@@ -115,15 +115,16 @@ pub fn read_bundle(path: &Path) -> Result<Unpacked, ReadPolicyError> {
     unpack(path, &open(path)?)
 }
 
-/// The weights of a folder, in one file or in several.
+/// The weights of a folder, in one file or, where there is no such file, in several.
 ///
 /// # Errors
 /// If they cannot be read.
 pub fn weights(folder: &Path) -> Result<Weights, ReadPolicyError> {
-    if folder.join(shards::INDEX).exists() {
-        return shards::join(folder);
+    let one = folder.join(WEIGHTS);
+    match !one.exists() && folder.join(shards::INDEX).exists() {
+        true => shards::join(folder),
+        false => open(&one),
     }
-    open(&folder.join(WEIGHTS))
 }
 
 /// The weights in a file, which stay there until they are asked for.

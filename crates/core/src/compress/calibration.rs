@@ -1,4 +1,4 @@
-//! How the inputs of each matrix sound together on real text: the mean of `x x^T`.
+//! Second moments of the inputs of each matrix on real text: the mean of `x x^T`.
 //!
 //! Source: Frantar et al. 2022 (GPTQ), which calls it the Hessian.
 
@@ -17,15 +17,32 @@ const READ: f32 = 0.1;
 #[derive(Debug, Clone, Default)]
 pub struct Moments(BTreeMap<String, (usize, Vec<f32>)>);
 
-impl Moments {
-    /// How rounding is made up for among the inputs of a parameter.
-    pub(super) fn feedback(&self, parameter: &str) -> Option<Feedback> {
-        let (width, moments) = self.0.get(source(parameter).as_str())?;
-        Some(Feedback::of(moments, *width))
+/// How rounding is made up for among the inputs of each parameter. The last is kept, since neighbors read the same.
+pub(super) struct Feedbacks<'a> {
+    moments: Option<&'a Moments>,
+    last: Option<(&'a str, Feedback)>,
+}
+
+impl<'a> Feedbacks<'a> {
+    pub(super) fn of_moments(moments: Option<&'a Moments>) -> Self {
+        Self { moments, last: None }
+    }
+
+    /// None where the inputs are not known, or some were not finite.
+    pub(super) fn of(&mut self, parameter: &str) -> Option<&Feedback> {
+        let all = &self.moments?.0;
+        let (name, (width, moments)) = all.get_key_value(source(parameter).as_str())?;
+        if !moments.iter().all(|moment| moment.is_finite()) {
+            return None;
+        }
+        if self.last.as_ref().is_none_or(|(last, _)| last != name) {
+            self.last = Some((name, Feedback::of(moments, *width)));
+        }
+        self.last.as_ref().map(|(_, feedback)| feedback)
     }
 }
 
-/// Reads texts of at most a context each and listens.
+/// Reads texts of at most a context each. The moments of all matrices are on the device at once, a square of its inputs each.
 ///
 /// # Errors
 /// What the device reports when it does not return the numbers.
@@ -35,7 +52,7 @@ pub async fn moments(model: &Transformer, texts: &[&[u32]]) -> Result<Moments, S
     for text in texts.iter().filter(|text| !text.is_empty()) {
         count += text.len();
         let tokens = Tokens::new(&[text], PaddingSide::Right, &model.device());
-        let mut hear = |name: String, input: Tensor<3>| {
+        let mut collect = |name: String, input: Tensor<3>| {
             let [_, time, width] = input.dims();
             let input = input.reshape([time, width]);
             let squares = input.clone().transpose().matmul(input);
@@ -46,11 +63,11 @@ pub async fn moments(model: &Transformer, texts: &[&[u32]]) -> Result<Moments, S
         let last = stages.last().map(|stage| stage.after.clone());
         for (place, (block, stage)) in model.blocks.iter().zip(stages).enumerate() {
             for (name, input) in inputs(block, stage) {
-                hear(format!("blocks.{place}.{name}.weight"), input);
+                collect(format!("blocks.{place}.{name}.weight"), input);
             }
         }
         let name = if model.head.is_some() { "head.weight" } else { EMBEDDING };
-        last.into_iter().for_each(|last| hear(name.to_owned(), model.norm.forward(last)));
+        last.into_iter().for_each(|last| collect(name.to_owned(), model.norm.forward(last)));
     }
     let mut all = BTreeMap::new();
     for (name, sum) in sums {

@@ -6,7 +6,7 @@
 //! `D_k` times its square in the mean square error of the output.
 //! Source: Frantar et al. 2022 (GPTQ), decomposed as by Chee et al. 2023 (QuIP), who show that the two are the same.
 
-/// Share of the mean of `H`'s diagonal that is added to it, so that inputs never heard count a little.
+/// Share of the mean of `H`'s diagonal that is added to it, so that inputs that were always 0 count a little.
 const DAMPING: f64 = 0.01;
 
 /// How the inputs of a matrix stand in for each other.

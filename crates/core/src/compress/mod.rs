@@ -1,8 +1,8 @@
 //! Smaller policies: weights in fewer bits, and fewer weights, with what that costs.
 //!
 //! `quantize` packs matrices into `blocks` of 8 or 4 bits, weight-only: they are unpacked when a policy is loaded, so
-//! every device computes as before. `calibration` hears on real text how the inputs of a matrix sound together, so that
-//! by `feedback` some make up for what rounding takes from others. `sparse` leaves the smallest weights out of a file.
+//! every device computes as before. `calibration` sees on real text which inputs of a matrix go together, so that by
+//! `feedback` some make up for what rounding takes from others. `sparse` leaves the smallest weights out of a file.
 //! `prune` leaves out what matters least, `vocabulary` tokens that texts do not use. `divergence` says what was lost.
 
 mod blocks;

@@ -6,8 +6,9 @@ use burn::tensor::f16;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::blocks::{Grid, Heard, INT4, INT4_SYMMETRIC, INT8, INT8_AFFINE, rounded};
-use super::calibration::{EMBEDDING, Moments};
+use super::blocks::{Grid, INT4, INT4_SYMMETRIC, INT8, INT8_AFFINE, Inputs, rounded};
+use super::calibration::{EMBEDDING, Feedbacks, Moments};
+use super::feedback::Feedback;
 use super::sparse::{is_thinned, leave_out, thin};
 use crate::model::TransformerConfig;
 use crate::model::hugging_face::packed::{BLOCK, MINIMUM, SCALE};
@@ -33,6 +34,11 @@ impl Packing {
     /// Whether nothing is rounded but to a number of floating point, or zero stays zero and has whole bytes.
     pub fn may_be_sparse(self) -> bool {
         matches!(self, Self::F16 | Self::Int8)
+    }
+
+    /// Whether numbers are rounded to whole ones, block by block.
+    pub fn has_blocks(self) -> bool {
+        self.grid().is_some()
     }
 
     /// What whole numbers a block may have; none in f16.
@@ -68,6 +74,9 @@ pub(super) struct Written {
 ///
 /// # Errors
 /// If they are damaged, or do not belong to `config`.
+///
+/// # Panics
+/// If the moments are those of another policy.
 pub fn pack<'a>(
     policy: (&TransformerConfig, impl Into<Stored<'a>>),
     packing: Packing,
@@ -82,7 +91,7 @@ pub fn pack<'a>(
 /// If the weights are damaged, or do not belong to `config`.
 ///
 /// # Panics
-/// If some are to be left out of what may not be sparse.
+/// If some are to be left out of what may not be sparse, or the moments are those of another policy.
 pub fn pack_sparse<'a>(
     (config, weights): (&TransformerConfig, impl Into<Stored<'a>>),
     storage: Storage,
@@ -90,18 +99,17 @@ pub fn pack_sparse<'a>(
 ) -> Result<Vec<u8>, CheckpointError> {
     let Storage { packing, sparsity } = storage;
     assert!(sparsity == 0.0 || packing.may_be_sparse(), "no zeros to leave out");
+    let mut feedbacks = Feedbacks::of_moments(moments);
     let mut stored = Vec::new();
     each_stored(config, weights.into(), |mut tensor| {
         let kept = is_thinned(&tensor, sparsity).then(|| thin(&mut tensor.values, sparsity));
+        let grid = packing.grid().filter(|_| has_blocks(&tensor.shape));
         // Zeros have to stay zeros.
-        let heard = moments.filter(|_| kept.is_none());
-        let heard = heard.and_then(|moments| moments.feedback(&tensor.parts[0]));
-        let heard = heard.map(|feedback| match rows_are_outputs(&tensor) {
-            true => Heard::InRows(feedback),
-            false => Heard::InColumns(feedback),
-        });
-        let values = (tensor.shape, tensor.values);
-        let mut written = matrix(tensor.name, values, packing, heard.as_ref());
+        let inputs = match kept.is_none() && grid.is_some() {
+            true => feedbacks.of(&tensor.parts[0]).map(|feedback| inputs(&tensor, feedback)),
+            false => None,
+        };
+        let mut written = matrix(tensor.name, (tensor.shape, tensor.values), grid, inputs);
         if let Some(kept) = kept {
             let mask = leave_out(&mut written[0], &kept);
             written.push(mask);
@@ -117,17 +125,28 @@ pub fn pack_sparse<'a>(
         .map_err(|error| CheckpointError::Container(error.to_string()))
 }
 
-/// Whether the numbers of a row meet the inputs, one each.
-fn rows_are_outputs(tensor: &StoredTensor) -> bool {
-    tensor.transposed || tensor.parts[0] == EMBEDDING
+/// Whether it is a matrix whose rows are cut into blocks.
+fn has_blocks(shape: &[usize]) -> bool {
+    shape.len() > 1 && shape[shape.len() - 1].is_multiple_of(BLOCK)
+}
+
+/// Where the numbers of a matrix meet its inputs.
+fn inputs<'a>(tensor: &StoredTensor, feedback: &'a Feedback) -> Inputs<'a> {
+    let along_rows = tensor.transposed || tensor.parts[0] == EMBEDDING;
+    let count = if along_rows { tensor.shape[tensor.shape.len() - 1] } else { tensor.shape[0] };
+    assert_eq!(feedback.costs.len(), count, "{}: moments of another policy", tensor.name);
+    match along_rows {
+        true => Inputs::AlongRows(feedback),
+        false => Inputs::AlongColumns(feedback),
+    }
 }
 
 /// A tensor with what stands beside it.
 fn matrix(
     name: String,
     (shape, values): (Vec<usize>, Vec<f32>),
-    packing: Packing,
-    heard: Option<&Heard>,
+    grid: Option<Grid>,
+    inputs: Option<Inputs<'_>>,
 ) -> Vec<Written> {
     let width = shape[shape.len() - 1];
     if shape.len() < 2 {
@@ -139,10 +158,10 @@ fn matrix(
         *shape.last_mut().expect("a matrix has columns") /= BLOCK;
         Written { name: format!("{name}{part}"), dtype: Dtype::F16, shape, bytes: halves(numbers) }
     };
-    let Some(grid) = packing.grid().filter(|_| width.is_multiple_of(BLOCK)) else {
+    let Some(grid) = grid else {
         return vec![Written { name, dtype: Dtype::F16, shape, bytes: halves(&values) }];
     };
-    let blocks = rounded(values, width, grid, heard);
+    let blocks = rounded(values, width, grid, inputs);
     let mut parts = vec![beside(SCALE, &blocks.scales)];
     if !grid.is_symmetric() {
         parts.push(beside(MINIMUM, &blocks.minima));

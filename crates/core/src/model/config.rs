@@ -7,9 +7,9 @@ use thiserror::Error;
 
 use super::vision::{VisionConfig, VisionError};
 
-/// The most cosines and sines of a rotary table: 131,072 positions of heads 128 wide. It is made from the configuration
+/// The most cosines and sines of a rotary table: 262,144 positions of heads 128 wide. It is made from the configuration
 /// alone, before any stored tensor is looked at.
-const MOST_ROTARY: usize = 1 << 24;
+const MOST_ROTARY: usize = 1 << 25;
 
 /// Everything that fixes the sizes and the layers of a [`Transformer`](super::Transformer).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

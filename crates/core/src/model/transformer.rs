@@ -173,7 +173,7 @@ impl Transformer {
         self.norm.forward(stream)
     }
 
-    /// The stages of each layer. `[B, T]`
+    /// The stages of each block, from the first on. `[B, T]`
     ///
     /// # Panics
     /// If the sequence is longer than the context.

@@ -65,6 +65,14 @@ pub enum TuningError {
         "the adapter holds `{0}`, for which this model has no place: take the model it was trained on"
     )]
     Foreign(String),
+    /// Tensors that are not those of the settings.
+    #[error(
+        "the adapter holds {found} numbers, and adapter_config.json asks for others: it belongs to another adapter"
+    )]
+    Other {
+        /// Numbers in the file.
+        found: usize,
+    },
     /// A tensor of another shape.
     #[error("`{name}` of the adapter has shape {found:?}, the model asks for {expected:?}")]
     Shape {

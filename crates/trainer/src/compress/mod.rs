@@ -47,6 +47,7 @@ pub fn run(args: &CompressArgs) -> Result<()> {
     let selected = open_device::open(&args.device)?;
     let load = |files: &PolicyFiles| texts.shown_to(files, &selected.device);
     let policy = load(&original.files)?;
+    let held_out = texts.held_out(&policy)?;
     let fewer = fewer_tokens((args, &texts), &policy)?;
     let spoken = fewer.as_ref().map_or(&policy, |(spoken, _)| spoken);
     let seen = texts.seen(spoken)?;
@@ -58,7 +59,8 @@ pub fn run(args: &CompressArgs) -> Result<()> {
     check(&manifest)?;
     let bundle = bundled(&Unpacked { manifest: manifest.clone(), files })?;
     let before = bundled(&Unpacked { manifest, files: original.files })?;
-    let (lost, before_nll_nats) = judged(&texts, (&policy, fewer.as_ref()), &compressed)?;
+    let (lost, before_nll_nats) =
+        judged(&texts, (&policy, &held_out), fewer.as_ref(), &compressed)?;
     let size = |policy: &Policy, bundle: &[u8], nll_nats: f64| texts.size(policy, bundle, nll_nats);
     let result = CompressResult {
         version: 1,
@@ -70,7 +72,7 @@ pub fn run(args: &CompressArgs) -> Result<()> {
         sha256: sha256(&bundle),
     };
     match args.max_kl {
-        Some(most) if result.kl_nats > most => {
+        Some(most) if result.kl_nats.is_nan() || result.kl_nats > most => {
             let kl = result.kl_nats;
             return Err(usage(format!(
                 "nothing is written: {kl:.4} nats a token are lost, more than --max-kl {most}: leave out less, keep more bits, or raise it"
@@ -97,18 +99,18 @@ fn fewer_tokens(
 /// What held-out texts say was lost, and how likely the original finds them, cut into its own tokens.
 fn judged(
     texts: &Texts<'_>,
-    (policy, fewer): (&Policy, Option<&(Policy, Vec<u32>)>),
+    (policy, own): (&Policy, &[Foretold]),
+    fewer: Option<&(Policy, Vec<u32>)>,
     compressed: &Policy,
 ) -> Result<(Divergence, f64)> {
-    let own = texts.held_out(policy)?;
     let Some((spoken, tokens)) = fewer else {
-        let lost = compared(policy, compressed, &own)?;
+        let lost = compared(policy, compressed, own)?;
         return Ok((lost, lost.original_nll_nats));
     };
     let held_out = texts.held_out(spoken)?;
     let lost = compared(spoken, compressed, &held_out)?;
     let lost = of_fewer((policy, tokens), lost, &held_out)?;
-    Ok((lost, compared(policy, policy, &own)?.original_nll_nats))
+    Ok((lost, compared(policy, policy, own)?.original_nll_nats))
 }
 
 fn compared(original: &Policy, changed: &Policy, texts: &[Foretold]) -> Result<Divergence> {
@@ -163,10 +165,12 @@ fn packed(
     };
     let model = &smaller.unwrap_or(policy).model;
     let seen: Vec<&[u32]> = seen.iter().map(Vec::as_slice).collect();
-    let heard = block_on(moments(model, &seen)).map_err(anyhow::Error::msg)?;
+    let packing = args.weights.packing();
+    let inputs = packing.has_blocks().then(|| block_on(moments(model, &seen)));
+    let inputs = inputs.transpose().map_err(anyhow::Error::msg)?;
     let config = config_from_json(&files.config)?;
-    let storage = Storage { packing: args.weights.packing(), sparsity: args.sparsity };
-    let weights = pack_sparse((&config, &files.weights), storage, Some(&heard))?;
+    let storage = Storage { packing, sparsity: args.sparsity };
+    let weights = pack_sparse((&config, &files.weights), storage, inputs.as_ref())?;
     Ok(PolicyFiles { weights: weights.into(), ..files })
 }
 

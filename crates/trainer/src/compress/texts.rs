@@ -71,9 +71,16 @@ impl<'a> Texts<'a> {
     /// Texts to measure with.
     ///
     /// # Errors
-    /// If the chat template does not take the messages.
+    /// If the chat template does not take the messages, or no text has anything to foretell.
     pub(super) fn held_out(&self, policy: &Policy) -> Result<Vec<Foretold>> {
-        self.chosen(&self.data.test).map(|item| read_by(policy, item)).collect()
+        let texts = self.chosen(&self.data.test).map(|item| read_by(policy, item));
+        let texts: Vec<Foretold> = texts.collect::<Result<_>>()?;
+        if texts.iter().all(|text| text.tokens.len() <= text.given) {
+            return Err(usage(
+                "no held-out text has an answer to measure with: give rows with a completion, or shorter prompts",
+            ));
+        }
+        Ok(texts)
     }
 
     /// As many as were asked for, from all over.

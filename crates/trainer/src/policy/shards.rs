@@ -61,9 +61,10 @@ pub(super) fn join(folder: &Path) -> Result<Weights, ReadPolicyError> {
 
 /// The files of an index, each once.
 fn names(index: &str) -> Result<BTreeSet<String>, String> {
-    let index: Value = serde_json::from_str(index).map_err(|error| error.to_string())?;
+    let damaged = |error: serde_json::Error| format!("it is damaged ({error}): fetch it again");
+    let index: Value = serde_json::from_str(index).map_err(damaged)?;
     let map = index["weight_map"].as_object().filter(|map| !map.is_empty());
-    let map = map.ok_or("it has no `weight_map`")?;
+    let map = map.ok_or("it has no `weight_map`: fetch it again")?;
     let plain = |name: &&str| {
         let mut parts = Path::new(name).components();
         matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
@@ -77,9 +78,9 @@ fn names(index: &str) -> Result<BTreeSet<String>, String> {
 
 /// A file whose tensors are added to those of the files before it.
 fn opened(file: Pieces, place: usize, tensors: &mut Map<String, Value>) -> Result<Shard, String> {
-    let early = "it ends early: fetch it again";
+    let early = || "it ends early: fetch it again".to_owned();
     let piece = |from: usize, length: usize| match file.size {
-        size if from + length > size => Err(early.to_owned()),
+        size if from + length > size => Err(early()),
         _ => (file.fetch)(from, length),
     };
     let length = piece(0, LENGTH)?.try_into().expect("eight bytes");
@@ -88,19 +89,21 @@ fn opened(file: Pieces, place: usize, tensors: &mut Map<String, Value>) -> Resul
         return Err("its head is too long: fetch it again".to_owned());
     }
     let head = piece(LENGTH, length)?;
-    let head: Map<String, Value> =
-        serde_json::from_slice(&head).map_err(|error| error.to_string())?;
+    let damaged =
+        |error: serde_json::Error| format!("its head is damaged ({error}): fetch it again");
+    let head: Map<String, Value> = serde_json::from_slice(&head).map_err(damaged)?;
+    let size = (file.size - LENGTH - length) as u64;
     for (name, mut tensor) in head {
         if name == "__metadata__" {
             continue;
         }
         let ends = tensor.get_mut("data_offsets").and_then(Value::as_array_mut);
         for end in ends.into_iter().flatten() {
-            let moved = end.as_u64().and_then(|end| end.checked_add(place as u64));
-            *end = moved.ok_or_else(|| format!("`{name}` lies nowhere"))?.into();
+            let within = end.as_u64().filter(|end| *end <= size).ok_or_else(early)?;
+            *end = (place as u64 + within).into();
         }
         if tensors.insert(name.clone(), tensor).is_some() {
-            return Err(format!("`{name}` is in another file, too"));
+            return Err(format!("`{name}` is in another file, too: save the model anew"));
         }
     }
     Ok(Shard { file, from: LENGTH + length, place })

@@ -96,6 +96,8 @@ fn a_template_may_stand_in_a_file_of_its_own_or_be_missing() {
     let written = toy.run(&["sample", "--model", "five", "--prompt", "red", "--device", "flex"]);
     stdout(&written);
     fs::write(toy.path("five/model.safetensors.index.json"), "{}").unwrap();
+    stdout(&toy.run(&["sample", "--model", "five", "--prompt", "red", "--device", "flex"]));
+    fs::remove_file(toy.path("five/model.safetensors")).unwrap();
     let refused = toy.run(&["sample", "--model", "five", "--prompt", "red"]);
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(refused.status.code() == Some(2) && error.contains("weight_map"), "{error}");

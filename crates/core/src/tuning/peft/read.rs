@@ -32,8 +32,8 @@ pub fn read_adapter(model: &Transformer, files: &AdapterFiles) -> Result<Transfo
             each(&mut model, |module, targets| adalora(&config, &mut tensors, module, targets))?;
         }
         "IA3" => each(&mut model, |module, targets| ia3(&mut tensors, module, targets))?,
-        "PREFIX_TUNING" => prefix(&mut model, take(&mut tensors, EMBEDDINGS)?)?,
-        "PROMPT_TUNING" => prompt(&mut model, take(&mut tensors, EMBEDDINGS)?)?,
+        "PREFIX_TUNING" => prefix(&mut model, some(EMBEDDINGS, take(&mut tensors, EMBEDDINGS)?)?)?,
+        "PROMPT_TUNING" => prompt(&mut model, some(EMBEDDINGS, take(&mut tensors, EMBEDDINGS)?)?)?,
         BOTTLENECK => return bottleneck(model, files, tensors),
         _ => {
             let value = config.peft_type;
@@ -79,7 +79,9 @@ fn lora(
     parts: Parts<'_>,
 ) -> Result<(), TuningError> {
     let path = format!("{PREFIX}{}", module.path);
-    let Some(a) = tensors.remove(&format!("{path}.lora_A.weight")) else { return Ok(()) };
+    let name = format!("{path}.lora_A.weight");
+    let Some(a) = tensors.remove(&name) else { return Ok(()) };
+    let a = some(&name, a)?;
     let b = take(tensors, &format!("{path}.lora_B.weight"))?;
     let magnitude = tensors.remove(&format!("{path}.lora_magnitude_vector"));
     let scale = config.scale(&module.path, a.shape[0]);
@@ -113,6 +115,10 @@ fn adalora(
     let Some(a) = tensors.remove(&format!("{path}.lora_A")) else { return Ok(()) };
     let b = take(tensors, &format!("{path}.lora_B"))?;
     let e = take(tensors, &format!("{path}.lora_E"))?;
+    if a.shape[0] == 0 {
+        // The budget left nothing here.
+        return Ok(());
+    }
     let scale = config.lora_alpha / (config.init_r + 1e-5);
     for (_, linear, start) in parts {
         let sum = cut(&path, (&a, &b, Some(&e)), linear, start)?;
@@ -175,6 +181,14 @@ fn prompt(model: &mut Transformer, all: Host) -> Result<(), TuningError> {
     Ok(())
 }
 
+/// Refuses a tensor without numbers.
+fn some(name: &str, tensor: Host) -> Result<Host, TuningError> {
+    match tensor.values.is_empty() {
+        true => Err(TuningError::Container(format!("`{name}` holds no numbers"))),
+        false => Ok(tensor),
+    }
+}
+
 /// Refuses learned positions that leave none for tokens.
 fn room(model: &Transformer, length: usize) -> Result<(), TuningError> {
     let context = model.config().context_length;
@@ -198,8 +212,7 @@ fn bottleneck(
     let options: BottleneckOptions = serde_json::from_value(serde_json::Value::Object(own))?;
     let stored = tensors.values().map(|one| one.values.len()).sum();
     if bottleneck_numbers(model.config(), &options) != Some(stored) {
-        let value = format!("{}, but its tensors are of another", options.width);
-        return Err(TuningError::Setting { field: "width", value });
+        return Err(TuningError::Other { found: stored });
     }
     // The numbers that it draws are all replaced.
     let mut coins = ChaCha8Rng::seed_from_u64(0);
