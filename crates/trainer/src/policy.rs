@@ -122,7 +122,7 @@ pub fn read_bundle(path: &Path) -> Result<Unpacked, ReadPolicyError> {
 pub fn weights(folder: &Path) -> Result<Weights, ReadPolicyError> {
     let one = folder.join(WEIGHTS);
     match !one.exists() && folder.join(shards::INDEX).exists() {
-        true => shards::join(folder),
+        true => shards::read(folder),
         false => open(&one),
     }
 }

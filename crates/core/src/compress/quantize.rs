@@ -103,7 +103,7 @@ pub fn pack_sparse<'a>(
     let mut stored = Vec::new();
     each_stored(config, weights.into(), |mut tensor| {
         let kept = is_thinned(&tensor, sparsity).then(|| thin(&mut tensor.values, sparsity));
-        let grid = packing.grid().filter(|_| has_blocks(&tensor.shape));
+        let grid = packing.grid().filter(|_| is_whole_blocks(&tensor.shape));
         // Zeros have to stay zeros.
         let inputs = match kept.is_none() && grid.is_some() {
             true => feedbacks.of(&tensor.parts[0]).map(|feedback| inputs(&tensor, feedback)),
@@ -126,7 +126,7 @@ pub fn pack_sparse<'a>(
 }
 
 /// Whether it is a matrix whose rows are cut into blocks.
-fn has_blocks(shape: &[usize]) -> bool {
+fn is_whole_blocks(shape: &[usize]) -> bool {
     shape.len() > 1 && shape[shape.len() - 1].is_multiple_of(BLOCK)
 }
 

@@ -11,6 +11,8 @@ mod config;
 #[cfg(feature = "train")]
 mod critic;
 pub(crate) mod packed;
+#[cfg(feature = "train")]
+mod shards;
 mod source;
 mod stored;
 mod tables;
@@ -24,6 +26,8 @@ pub use critic::{read_critic, write_critic};
 
 pub use adapter::{Adapter, read_adapted};
 pub use config::{SpecialTokens, config_from_json, config_to_json};
+#[cfg(feature = "train")]
+pub use shards::{Shard, join_shards};
 #[cfg(feature = "train")]
 pub(crate) use source::numbers;
 #[cfg(feature = "train")]

@@ -11,7 +11,7 @@ use super::{CheckpointError, packed};
 use crate::gguf::{Gguf, Numbers};
 
 /// Bytes of the number that a file begins with: the length of its head.
-const LENGTH: usize = 8;
+pub(super) const LENGTH: usize = 8;
 
 /// Stored tensors by name.
 pub(super) enum Source<'a> {
@@ -166,17 +166,17 @@ impl<'a> Container<'a> {
 
 /// The length of the head of a file whose rest lies elsewhere, and the head.
 #[cfg(feature = "train")]
-fn head(stored: Stored<'_>) -> Result<(usize, Metadata), CheckpointError> {
+pub(super) fn head(stored: Stored<'_>) -> Result<(usize, Metadata), CheckpointError> {
     let damaged = |what: &str| CheckpointError::Container(what.to_owned());
     let length: [u8; LENGTH] =
         stored.piece(0, LENGTH)?.as_ref().try_into().expect("as many were asked for");
     let length = usize::try_from(u64::from_le_bytes(length));
     let length = length.ok().filter(|length| *length < stored.size());
-    let length = length.ok_or_else(|| damaged("its head is longer than the file"))?;
+    let length = length.ok_or_else(|| damaged("its head is too long for the file"))?;
     let head: Metadata = serde_json::from_slice(&stored.piece(LENGTH, length)?)
         .map_err(|error| damaged(&error.to_string()))?;
     if LENGTH + length + head.data_len() != stored.size() {
-        return Err(damaged("its tensors are not as long as the file"));
+        return Err(damaged("it ends early, or behind its tensors"));
     }
     Ok((length, head))
 }
