@@ -8,7 +8,7 @@
 
 use kudos_core::learn::Activations;
 use kudos_core::model::{FeedForwardKind, NormKind, Positions, TransformerConfig};
-use kudos_core::tuning::{Base, SubLayer, Target, Tuning};
+use kudos_core::tuning::{Base, Target, Tuning};
 use serde::Serialize;
 
 use crate::evaluate::{BATCH, CACHE};
@@ -161,9 +161,7 @@ pub fn trained(tuning: &Tuning, config: &TransformerConfig) -> usize {
             | Target::Up => sides(target, config).1,
         }),
         Tuning::Bottleneck(options) => {
-            let one =
-                |_: &SubLayer| 2 * config.d_model * options.width + options.width + config.d_model;
-            config.n_layers * options.after.iter().map(one).sum::<usize>()
+            options.numbers(config).expect("networks whose numbers can be counted")
         }
         Tuning::Prefix(tokens) => config.n_layers * tokens.num_virtual_tokens * 2 * keys,
         Tuning::Prompt(tokens) => tokens.num_virtual_tokens * config.d_model,

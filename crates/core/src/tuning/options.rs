@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::packed_base::Base;
 use super::target::Target;
+use crate::model::TransformerConfig;
 
 /// Which parameters are trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -159,6 +160,17 @@ impl Default for AdaLora {
 impl Default for Ia3 {
     fn default() -> Self {
         Self { target_modules: vec![Target::Key, Target::Value, Target::Down], base: Base::F32 }
+    }
+}
+
+impl BottleneckOptions {
+    /// How many numbers the networks have in a model of these sizes; none where no memory holds them.
+    pub fn numbers(&self, config: &TransformerConfig) -> Option<usize> {
+        let places = [SubLayer::Attention, SubLayer::FeedForward];
+        let places = places.iter().filter(|place| self.after.contains(place)).count();
+        let matrices = self.width.checked_mul(2 * config.d_model)?;
+        let own = matrices.checked_add(self.width)?.checked_add(config.d_model)?;
+        own.checked_mul(places * config.n_layers)
     }
 }
 

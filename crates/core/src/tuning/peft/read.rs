@@ -8,13 +8,13 @@ use rand_chacha::ChaCha8Rng;
 use super::config::AdapterConfig;
 use super::modules::{Module, modules};
 use super::{AdapterFiles, BOTTLENECK, EMBEDDINGS, PREFIX};
-use crate::model::{Transformer, TransformerConfig};
+use crate::model::Transformer;
 use crate::tuning::install::{attach, from_host};
 use crate::tuning::low_rank::LowRank;
 use crate::tuning::rescale::{Rescale, Side};
 use crate::tuning::stored::{ByName, Host, fill, read_container};
 use crate::tuning::target::{Place, Target, places};
-use crate::tuning::{BottleneckOptions, SubLayer, Tuning, TuningError, extra, install};
+use crate::tuning::{BottleneckOptions, Tuning, TuningError, extra, install};
 
 /// The model with an adapter at it, everything else frozen. `model` itself shares its weights with the
 /// result and stays as it is, so that several adapters can be had of one base.
@@ -211,21 +211,12 @@ fn bottleneck(
     }
     let options: BottleneckOptions = serde_json::from_value(serde_json::Value::Object(own))?;
     let stored = tensors.values().map(|one| one.values.len()).sum();
-    if bottleneck_numbers(model.config(), &options) != Some(stored) {
+    if options.numbers(model.config()) != Some(stored) {
         return Err(TuningError::Other { found: stored });
     }
     // The numbers that it draws are all replaced.
     let mut coins = ChaCha8Rng::seed_from_u64(0);
     fill(install::install(model, &Tuning::Bottleneck(options), &mut coins), tensors)
-}
-
-/// How many numbers the networks of these options have; none where no memory holds them.
-fn bottleneck_numbers(config: &TransformerConfig, options: &BottleneckOptions) -> Option<usize> {
-    let places = [SubLayer::Attention, SubLayer::FeedForward];
-    let places = places.iter().filter(|place| options.after.contains(place)).count();
-    let matrices = options.width.checked_mul(2 * config.d_model)?;
-    let own = matrices.checked_add(options.width)?.checked_add(config.d_model)?;
-    own.checked_mul(places * config.n_layers)
 }
 
 /// A sum on the host.
