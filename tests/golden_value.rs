@@ -272,38 +272,49 @@ fn uneven(seed: u64) -> Valued {
 
 #[test]
 fn gradients_of_a_whole_model_are_finite_differences() {
-    let (start, other, copy) = (uneven(1), uneven(2), uneven(3));
     for method in Method::ALL {
-        let learning = ValueLearning { method, conservatism: 0.3, ..ValueLearning::default() };
-        let chosen = Chosen::of(&batch());
-        let all =
-            |model: &Valued| model.forward(&chosen.read).followed_by(model.forward(&chosen.after));
-        let aims: Aims = learning.aims(&all(&start), &all(&copy), &chosen);
-        let at = |share: f64| {
-            let moved = start.clone().toward(&other, share);
-            f64::from(values(learning.loss(&moved.forward(&chosen.read), &aims, &chosen).total)[0])
-        };
-        // Of fourth order, so that the step may be large for the rounding of f32.
-        let step = 5e-3;
-        let differences = 8.0 * (at(step) - at(-step)) - (at(2.0 * step) - at(-2.0 * step));
-        let slope = differences / (12.0 * step);
-        let tracked = tracked(start.clone());
-        let (gradients, loss) = learn_values((&tracked, &copy), &batch(), &learning, 8);
-        assert!((f64::from(values(loss.total)[0]) - at(0.0)).abs() < 1e-5, "{method:?}");
-        let (here, there) = (flat(&start), flat(&other));
-        let along: f64 = gradients
-            .names()
-            .map(|name| {
-                let gradient = values(gradients.get(name).unwrap());
-                let ways = here[name].iter().zip(&there[name]).map(|(here, there)| there - here);
-                gradient.iter().zip(ways).map(|(slope, way)| f64::from(slope * way)).sum::<f64>()
-            })
-            .sum();
-        assert!(
-            (along - slope).abs() < 2e-3 * slope.abs().max(0.05),
-            "{method:?}: {along}, {slope}"
-        );
+        slopes_are_differences(method, [uneven(1), uneven(2), uneven(3)], |model| model);
     }
+    // A policy beside which heads read stays as it is, so that nothing of it moves.
+    let other = Valued { policy: uneven(1).policy, ..uneven(2).apart() };
+    for method in Method::ALL.into_iter().filter(|method| *method != Method::Bc) {
+        let models = [uneven(1).apart(), other.clone(), uneven(3).apart()];
+        slopes_are_differences(method, models, Valued::frozen);
+    }
+}
+
+/// Along the way from the first model to the second, by the aims of the third.
+fn slopes_are_differences(
+    method: Method,
+    [start, other, copy]: [Valued; 3],
+    learns: fn(Valued) -> Valued,
+) {
+    let learning = ValueLearning { method, conservatism: 0.3, ..ValueLearning::default() };
+    let chosen = Chosen::of(&batch());
+    let all =
+        |model: &Valued| model.forward(&chosen.read).followed_by(model.forward(&chosen.after));
+    let aims: Aims = learning.aims(&all(&start), &all(&copy), &chosen);
+    let at = |share: f64| {
+        let moved = start.clone().toward(&other, share);
+        f64::from(values(learning.loss(&moved.forward(&chosen.read), &aims, &chosen).total)[0])
+    };
+    // Of fourth order, so that the step may be large for the rounding of f32.
+    let step = 5e-3;
+    let differences = 8.0 * (at(step) - at(-step)) - (at(2.0 * step) - at(-2.0 * step));
+    let slope = differences / (12.0 * step);
+    let tracked = learns(tracked(start.clone()));
+    let (gradients, loss) = learn_values((&tracked, &copy), &batch(), &learning, 8);
+    assert!((f64::from(values(loss.total)[0]) - at(0.0)).abs() < 1e-5, "{method:?}");
+    let (here, there) = (flat(&start), flat(&other));
+    let along: f64 = gradients
+        .names()
+        .map(|name| {
+            let gradient = values(gradients.get(name).unwrap());
+            let ways = here[name].iter().zip(&there[name]).map(|(here, there)| there - here);
+            gradient.iter().zip(ways).map(|(slope, way)| f64::from(slope * way)).sum::<f64>()
+        })
+        .sum();
+    assert!((along - slope).abs() < 2e-3 * slope.abs().max(0.05), "{method:?}: {along}, {slope}");
 }
 
 #[test]

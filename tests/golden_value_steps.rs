@@ -41,9 +41,10 @@ fn waves(head: Head, phase: f64) -> Head {
 /// The policy of a folder with the script's heads.
 fn valued(name: &str, level: f32) -> Valued {
     let policy = model(name);
-    let Valued { policy, q, v } = Valued::new(policy, level, &mut ChaCha8Rng::seed_from_u64(1));
+    let Valued { policy, reader, q, v } =
+        Valued::new(policy, level, &mut ChaCha8Rng::seed_from_u64(1));
     let q = q.into_iter().zip([1.0, 2.0]).map(|(head, phase)| waves(head, phase)).collect();
-    Valued { policy, q, v: waves(v, 3.0) }
+    Valued { policy, reader, q, v: waves(v, 3.0) }
 }
 
 fn trajectories(golden: &Value) -> Vec<Trajectory> {

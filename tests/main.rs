@@ -37,3 +37,4 @@ mod shipped_policy;
 mod stored_weights;
 mod torch_models;
 mod tuning;
+mod whole_actions;

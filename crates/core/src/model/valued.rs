@@ -1,6 +1,6 @@
 //! A policy that also says what its choices are worth: two Q heads and a V head on its hidden states.
 //!
-//! A head has one hidden layer. It begins at one number for everything, which the caller knows best.
+//! A head has one hidden layer. Heads may read by a transformer of their own, as Snell et al. have it. It begins at one number for everything, which the caller knows best.
 //! Source: Snell et al. 2023 (ILQL), of whose heads these are a smaller form.
 
 use std::collections::BTreeMap;
@@ -27,6 +27,8 @@ pub struct Head {
 pub struct Valued {
     /// What reads, and what writes as the data does.
     pub policy: Transformer,
+    /// What the heads read by where it is not the policy, so that it learns while the policy stays as it is.
+    pub reader: Option<Transformer>,
     /// Worth of every next token, estimated twice.
     pub q: Vec<Head>,
     /// Worth of what was read.
@@ -86,7 +88,19 @@ impl Valued {
         let (width, vocabulary) = (policy.config().d_model, policy.config().vocab_size);
         let device = policy.device();
         let mut head = |output| Head::new((width, output), level, &device).started(coins);
-        Self { q: vec![head(vocabulary), head(vocabulary)], v: head(1), policy }
+        Self { q: vec![head(vocabulary), head(vocabulary)], v: head(1), reader: None, policy }
+    }
+
+    /// The policy learns nothing more.
+    #[must_use]
+    pub fn frozen(self) -> Self {
+        Self { policy: self.policy.no_grad(), ..self }
+    }
+
+    /// The policy learns nothing more, and the heads read by a copy of it that does.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        Self { reader: Some(self.policy.clone()), ..self.frozen() }
     }
 
     /// What is thought of places, in f32.
@@ -94,14 +108,20 @@ impl Valued {
     /// # Panics
     /// If there is no place, or a sequence is longer than the context.
     pub fn forward(&self, read: &Places) -> Estimates {
-        let chosen = states(&self.policy, read);
-        let count = read.places.len();
-        let logits = self.policy.logits(chosen.clone().unsqueeze::<3>()).squeeze_dim::<2>(0);
-        let q = |index: usize| self.q[index].forward(chosen.clone()).cast(DType::F32);
+        let own = states(&self.policy, read);
+        let read_by = self.reader.as_ref().map(|reader| states(reader, read));
+        self.estimates(own.clone(), read_by.unwrap_or(own))
+    }
+
+    /// What is thought of hidden states, the policy's and those that the heads read. `[N, D]` twice
+    pub(crate) fn estimates(&self, own: Tensor<2>, read_by: Tensor<2>) -> Estimates {
+        let count = own.dims()[0];
+        let logits = self.policy.logits(own.unsqueeze::<3>()).squeeze_dim::<2>(0);
+        let q = |index: usize| self.q[index].forward(read_by.clone()).cast(DType::F32);
         Estimates {
             logits: logits.cast(DType::F32),
             q: [q(0), q(1)],
-            v: self.v.forward(chosen.clone()).reshape([count]).cast(DType::F32),
+            v: self.v.forward(read_by.clone()).reshape([count]).cast(DType::F32),
         }
     }
 }

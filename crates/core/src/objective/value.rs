@@ -250,7 +250,7 @@ impl ValueLearning {
     }
 
     /// The worth that is added to logits. `-> [N, V]`
-    fn worth(&self, estimates: &Estimates) -> Tensor<2> {
+    pub(crate) fn worth(&self, estimates: &Estimates) -> Tensor<2> {
         let [first, second] = &estimates.q;
         match self.method {
             Method::Ilql => first.clone().min_pair(second.clone()),

@@ -12,6 +12,8 @@ mod sampling;
 mod trajectory;
 #[cfg(feature = "train")]
 mod valued;
+#[cfg(feature = "train")]
+mod whole;
 
 pub use alternatives::{NextToken, next_token};
 pub use coins::Coins;

@@ -1,7 +1,8 @@
 //! Choosing by what a policy would write and by what it is worth: tokens from logits + beta (Q - V).
 //!
 //! V is the same for every next token and drops out of the softmax. Actions are short and what is read before
-//! them changes from turn to turn, so everything is read anew for each token, without a cache.
+//! them changes from turn to turn, so everything is read anew for each token, without a cache. Whole actions are
+//! weighed in `whole`.
 //! Source: Snell et al. 2023 (ILQL), section 4.3.
 
 use burn::tensor::{Tensor, TensorData};
@@ -10,6 +11,7 @@ use kudos_schema::Sampling;
 use super::coins::Coins;
 use super::generate::{GenerateError, StopTokens, check_prompts};
 use super::sampling::{draw, log_probs};
+use super::whole::choose_whole;
 use crate::model::{Places, Valued};
 use crate::objective::ValueLearning;
 
@@ -20,6 +22,8 @@ pub struct Decoding<'a> {
     pub learning: &'a ValueLearning,
     /// Factor of the worth.
     pub beta: f64,
+    /// Actions that are weighed as wholes, the likeliest so many as a beam finds them; 1 = tokens are chosen one by one.
+    pub candidates: usize,
     /// Temperature and longest action; nothing is cut.
     pub sampling: &'a Sampling,
     /// What ends an action.
@@ -41,6 +45,9 @@ pub async fn choose(
 ) -> Result<Vec<Vec<u32>>, GenerateError> {
     let context = model.policy.config().context_length;
     check_prompts(prompts, context)?;
+    if decoding.candidates > 1 {
+        return choose_whole(model, prompts, decoding).await;
+    }
     let longest = decoding.sampling.max_completion_length;
     let coins: Vec<Vec<f32>> =
         (0..prompts.len()).map(|row| decoding.coins.of_completion(row, longest)).collect();

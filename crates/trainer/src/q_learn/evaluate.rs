@@ -8,7 +8,7 @@ use kudos_core::task::game::Episode;
 use kudos_schema::Sampling;
 use pollster::block_on;
 
-use super::recipe::PlayRecipe;
+use super::recipe::{Manner, PlayRecipe};
 use crate::games::{Outcome, Tally};
 use crate::side_by_side::Table;
 
@@ -20,8 +20,7 @@ pub(super) struct Player<'a> {
     pub(super) learning: &'a ValueLearning,
     pub(super) table: Table<'a>,
     pub(super) play: &'a PlayRecipe,
-    /// Factor of the worth of a choice.
-    pub(super) beta: f64,
+    pub(super) manner: Manner,
     /// Divides what is drawn from; 0 is greedy.
     pub(super) temperature: f64,
 }
@@ -51,7 +50,8 @@ impl Player<'_> {
         let sittings = self.table.games((count, seed), |prompts, coins| {
             let decoding = Decoding {
                 learning: self.learning,
-                beta: self.beta,
+                beta: self.manner.beta,
+                candidates: self.manner.candidates,
                 sampling: &sampling,
                 stop: &stop,
                 coins,

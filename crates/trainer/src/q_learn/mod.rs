@@ -36,7 +36,6 @@ use crate::interrupt::Interrupt;
 use crate::journal::{Journal, METRICS, read_metrics, series};
 use crate::kept::{Keeper, Kept};
 use crate::policy::{self, Policy};
-use crate::recipe::TrunkUse;
 use crate::report::{Series, curve_svg};
 use crate::session::seed_device;
 use crate::side_by_side::{JUDGED_BY, LEARNS_BY, Table};
@@ -46,7 +45,7 @@ use crate::usage::usage;
 use crate::{data, open_device, output};
 use evaluate::Player;
 use examples::Examples;
-pub use recipe::{Alike, GameData, OwnGames, PlayRecipe, QRecipe};
+pub use recipe::{Alike, GameData, Manner, OwnGames, PlayRecipe, QRecipe, Trunk};
 pub(crate) use recipe::{read_recipe, resumed_recipe};
 
 /// Files of a checkpoint.
@@ -73,14 +72,15 @@ struct QResult<'a> {
     data: Outcome,
     /// The policy's own games.
     played: Outcome,
-    /// Those that it played with another factor of worth.
-    played_also: Vec<WithBeta>,
+    /// Those that it played in other manners.
+    played_also: Vec<PlayedAlso>,
 }
 
-/// Games played with another factor of the worth of a choice.
+/// Games played in another manner.
 #[derive(Debug, Serialize)]
-struct WithBeta {
-    beta: f64,
+struct PlayedAlso {
+    #[serde(flatten)]
+    manner: Manner,
     #[serde(flatten)]
     played: Outcome,
 }
@@ -133,14 +133,14 @@ pub fn run(args: &QLearnArgs) -> Result<()> {
         }
     }
     let model = run.model.valid();
-    let judged = |beta| {
-        let player = Player { beta, ..run.player(&model) };
+    let judged = |manner| {
+        let player = Player { manner, ..run.player(&model) };
         player.outcome(recipe.play.games, recipe.seed ^ JUDGED_BY)
     };
-    let played = judged(recipe.play.beta)?;
-    let others = recipe.play.other_betas.iter();
-    let others = others.map(|beta| Ok(WithBeta { beta: *beta, played: judged(*beta)? }));
-    let played_also = others.collect::<Result<Vec<WithBeta>>>()?;
+    let played = judged(recipe.play.manner())?;
+    let others = recipe.play.also.iter();
+    let others = others.map(|manner| Ok(PlayedAlso { manner: *manner, played: judged(*manner)? }));
+    let played_also = others.collect::<Result<Vec<PlayedAlso>>>()?;
     let result = QResult {
         game: recipe.game.name(),
         method: recipe.value.method.name(),
@@ -178,11 +178,12 @@ impl<'a> Run<'a> {
                 (policy.model, examples::gather(recipe, &words, read_by)?)
             }
         };
-        let policy = match recipe.trunk {
-            TrunkUse::Tuned => policy,
-            TrunkUse::Frozen => policy.no_grad(),
-        };
         let model = Valued::new(policy, level(&examples.trajectories), &mut coins);
+        let model = match recipe.trunk {
+            Trunk::Tuned => model,
+            Trunk::Frozen => model.frozen(),
+            Trunk::Apart => model.apart(),
+        };
         let (copy, optimizer) = (model.valid(), AdamW::new(recipe.optimizer.adamw));
         Ok(Self { recipe, words, examples, model, copy, optimizer })
     }
@@ -240,7 +241,7 @@ impl<'a> Run<'a> {
                 tokenizer: &self.examples.tokenizer,
             },
             play: &self.recipe.play,
-            beta: self.recipe.play.beta,
+            manner: self.recipe.play.manner(),
             temperature: self.recipe.play.temperature,
         }
     }

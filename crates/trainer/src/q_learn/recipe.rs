@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::QLearnArgs;
 use crate::plan::text_of;
-use crate::recipe::{Architecture, Family, OptimizerRecipe, TrunkUse};
+use crate::recipe::{Architecture, Family, OptimizerRecipe};
 use crate::store::{RECIPE, RunDirectoryError};
 use crate::usage::usage;
 
@@ -39,8 +39,8 @@ pub struct QRecipe {
     pub own: OwnGames,
     /// The policy that begins, in place of a new one; its sizes are its own.
     pub model: Option<PathBuf>,
-    /// Whether that policy learns beside the heads that judge its choices; frozen, it imitates nothing.
-    pub trunk: TrunkUse,
+    /// What learns beside the heads that judge that policy's choices.
+    pub trunk: Trunk,
     /// The sizes of the new policy; a vocabulary of bytes and of whole words, as far as it reaches.
     pub architecture: Architecture,
     /// How weights move.
@@ -77,6 +77,18 @@ pub struct GameData {
     pub reward_scale: f64,
 }
 
+/// What learns beside the heads that judge choices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trunk {
+    /// The policy, which the heads read by.
+    Tuned,
+    /// Nothing: the policy stays as it is and imitates nothing.
+    Frozen,
+    /// A copy of the policy, which the heads read by; the policy stays as it is.
+    Apart,
+}
+
 /// How often a choice is learned from that was met several times: the same was read, done and read after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -104,6 +116,16 @@ pub struct OwnGames {
     pub temperature: f64,
 }
 
+/// How actions are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manner {
+    /// Factor of the worth of a choice, beside the policy's own logits.
+    pub beta: f64,
+    /// Actions that are weighed as wholes; 1 = tokens are chosen one by one.
+    pub candidates: usize,
+}
+
 /// How the policy plays when it is judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -112,8 +134,10 @@ pub struct PlayRecipe {
     pub games: usize,
     /// Factor of the worth of a choice, beside the policy's own logits.
     pub beta: f64,
-    /// Other factors to play with at the end.
-    pub other_betas: Vec<f64>,
+    /// Actions that are weighed as wholes, the likeliest so many; 1 = tokens are chosen one by one.
+    pub candidates: usize,
+    /// Other ways to choose, to play with at the end.
+    pub also: Vec<Manner>,
     /// Divides the sum; 0 is greedy.
     pub temperature: f64,
     /// Longest action in tokens.
@@ -137,7 +161,7 @@ impl Default for QRecipe {
             data: GameData::default(),
             own: OwnGames::default(),
             model: None,
-            trunk: TrunkUse::Tuned,
+            trunk: Trunk::Tuned,
             architecture: Architecture {
                 family: Family::Llama,
                 vocab_size: 320,
@@ -183,12 +207,19 @@ impl Default for PlayRecipe {
         Self {
             games: 800,
             beta: 8.0,
-            other_betas: Vec::new(),
+            candidates: 1,
+            also: Vec::new(),
             temperature: 0.0,
             max_action_length: 8,
             look_every: 250,
             look_games: 25,
         }
+    }
+}
+
+impl PlayRecipe {
+    pub(super) fn manner(&self) -> Manner {
+        Manner { beta: self.beta, candidates: self.candidates }
     }
 }
 
@@ -278,15 +309,20 @@ fn validate(recipe: &QRecipe) -> Result<()> {
         ("value.support", (0.0..=1.0).contains(&value.support), "between 0 and 1"),
         ("follow", share(recipe.follow), "above 0 and at most 1"),
         ("play.games", play.games > 0, "at least 1"),
+        (
+            "play.candidates",
+            play.candidates > 0 && play.also.iter().all(|manner| manner.candidates > 0),
+            "at least 1",
+        ),
         ("play.look_games", play.look_games > 0, "at least 1"),
         ("play.max_action_length", play.max_action_length > 0, "at least 1"),
         ("play.temperature", play.temperature >= 0.0, "0 or more"),
         ("optimizer.learning_rate", recipe.optimizer.learning_rate > 0.0, "above 0"),
         ("optimizer.max_grad_norm", recipe.optimizer.max_grad_norm > 0.0, "above 0"),
     ];
-    if recipe.trunk == TrunkUse::Frozen && (recipe.model.is_none() || value.method == Method::Bc) {
+    if recipe.trunk != Trunk::Tuned && (recipe.model.is_none() || value.method == Method::Bc) {
         return Err(usage(
-            "trunk frozen leaves a policy as it is: give --model, and a method that learns what choices are worth",
+            "trunk frozen or apart leaves a policy as it is: give --model, and a method that learns what choices are worth",
         ));
     }
     if let Some((field, _, range)) = rules.into_iter().find(|(_, holds, _)| !holds) {
@@ -314,7 +350,7 @@ mod tests {
             validate(&broken).unwrap_err().to_string(),
             "follow must be above 0 and at most 1"
         );
-        let frozen = QRecipe { trunk: TrunkUse::Frozen, ..QRecipe::default() };
+        let frozen = QRecipe { trunk: Trunk::Frozen, ..QRecipe::default() };
         assert!(validate(&frozen).unwrap_err().to_string().contains("--model"));
         assert!(method("sarsa").unwrap_err().to_string().contains("double-dqn"));
     }

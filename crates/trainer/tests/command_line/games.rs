@@ -180,9 +180,10 @@ fn a_frozen_trunk_leaves_the_policy_and_worth_is_added_to_it_by_every_beta() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let model = imitation(path);
-    let recipe = RECIPE
-        .replace("steps = 3", "steps = 3\ntrunk = 'frozen'")
-        .replace("look_every", "other_betas = [0.0, 50.0]\nlook_every");
+    let recipe = RECIPE.replace("steps = 3", "steps = 3\ntrunk = 'frozen'").replace(
+        "look_every",
+        "also = [{ beta = 0.0, candidates = 1 }, { beta = 50.0, candidates = 4 }]\nlook_every",
+    );
     let mc = ["--algorithm", "mc", "--model", &model];
     let result: Value =
         serde_json::from_str(&shown(&learn_by(&recipe, (path, "mc"), &mc))).unwrap();
