@@ -12,9 +12,21 @@ pub struct GamesArgs {
     /// wordle, maze or partial-maze
     #[arg(long)]
     pub game: String,
-    /// uniform; in Wordle also consistent, data or information-gain; in a maze also optimum
+    /// A program: uniform; in Wordle also consistent, data or information-gain; in a maze also optimum
+    #[arg(long, conflicts_with_all = ["model", "beta", "candidates", "temperature"])]
+    pub policy: Option<String>,
+    /// A policy in place of a program: a folder or a bundle, or the folder of a q-learn run, whose heads have their say
+    #[arg(long, value_name = "PATH")]
+    pub model: Option<PathBuf>,
+    /// Factor of what the heads of a run think a choice is worth; as its recipe says if left out
     #[arg(long)]
-    pub policy: String,
+    pub beta: Option<f64>,
+    /// Actions that are weighed as wholes, the likeliest so many; 1 chooses token by token
+    #[arg(long)]
+    pub candidates: Option<usize>,
+    /// Divides what is drawn from; 0 is greedy
+    #[arg(long)]
+    pub temperature: Option<f64>,
     /// Words of Wordle, one a line; frequent words of the built-in sentences if left out
     #[arg(long, value_name = "FILE")]
     pub words: Option<PathBuf>,
@@ -30,6 +42,9 @@ pub struct GamesArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Where a policy runs
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }
 
 /// Settings of `q-learn`; a flag overrides the recipe.

@@ -14,15 +14,15 @@ use crate::side_by_side::Table;
 
 /// Who plays what.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Player<'a> {
+pub(crate) struct Player<'a> {
     /// On a device without autodiff.
-    pub(super) model: &'a Valued,
-    pub(super) learning: &'a ValueLearning,
-    pub(super) table: Table<'a>,
-    pub(super) play: &'a PlayRecipe,
-    pub(super) manner: Manner,
+    pub(crate) model: &'a Valued,
+    pub(crate) learning: &'a ValueLearning,
+    pub(crate) table: Table<'a>,
+    pub(crate) play: &'a PlayRecipe,
+    pub(crate) manner: Manner,
     /// Divides what is drawn from; 0 is greedy.
-    pub(super) temperature: f64,
+    pub(crate) temperature: f64,
 }
 
 impl Player<'_> {
@@ -30,7 +30,7 @@ impl Player<'_> {
     ///
     /// # Errors
     /// A failing device.
-    pub(super) fn outcome(&self, count: usize, seed: u64) -> Result<Outcome> {
+    pub(crate) fn outcome(&self, count: usize, seed: u64) -> Result<Outcome> {
         let mut tally = Tally::default();
         self.games(count, seed)?.iter().for_each(|episode| tally.add(episode));
         Ok(tally.outcome())
@@ -40,7 +40,7 @@ impl Player<'_> {
     ///
     /// # Errors
     /// A failing device.
-    pub(super) fn games(&self, count: usize, seed: u64) -> Result<Vec<Episode>> {
+    pub(crate) fn games(&self, count: usize, seed: u64) -> Result<Vec<Episode>> {
         let sampling = Sampling {
             temperature: self.temperature,
             max_completion_length: self.play.max_action_length,

@@ -43,7 +43,7 @@ use crate::store::{write_file, write_folder};
 use crate::supervised::number;
 use crate::usage::usage;
 use crate::{data, open_device, output};
-use evaluate::Player;
+pub(crate) use evaluate::Player;
 use examples::Examples;
 pub use recipe::{Alike, GameData, Manner, OwnGames, PlayRecipe, QRecipe, Trunk};
 pub(crate) use recipe::{read_recipe, resumed_recipe};
@@ -53,6 +53,9 @@ const WEIGHTS: &str = "weights.safetensors";
 const COPY: &str = "copy.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const OWN: &str = "own.json";
+
+/// What a run leaves beside its policy: all weights, those of the heads too.
+pub(crate) const VALUED: &str = "valued.safetensors";
 
 /// Steps between two lines on standard error.
 const SAY_EVERY: usize = 50;
@@ -156,6 +159,8 @@ pub fn run(args: &QLearnArgs) -> Result<()> {
     keeper.directory.write("result.json", &(serde_json::to_string_pretty(&result)? + "\n"))?;
     let curves = [("curve.svg", "Loss", "loss"), ("return.svg", "Mean return", "return")];
     leave(keeper.directory.path(), &curves, &run.policy())?;
+    let weights = block_on(module_to_bytes(&run.model))?;
+    write_file(&keeper.directory.path().join(VALUED), &weights)?;
     output::result(&serde_json::to_string(&result)?);
     Ok(())
 }
@@ -179,11 +184,7 @@ impl<'a> Run<'a> {
             }
         };
         let model = Valued::new(policy, level(&examples.trajectories), &mut coins);
-        let model = match recipe.trunk {
-            Trunk::Tuned => model,
-            Trunk::Frozen => model.frozen(),
-            Trunk::Apart => model.apart(),
-        };
+        let model = recipe.trunk.on(model);
         let (copy, optimizer) = (model.valid(), AdamW::new(recipe.optimizer.adamw));
         Ok(Self { recipe, words, examples, model, copy, optimizer })
     }

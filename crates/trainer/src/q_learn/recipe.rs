@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use kudos_core::learn::Activations;
+use kudos_core::model::Valued;
 use kudos_core::objective::{Method, ValueLearning};
 use kudos_core::task::game::Kind;
 use serde::de::DeserializeOwned;
@@ -213,6 +214,17 @@ impl Default for PlayRecipe {
             max_action_length: 8,
             look_every: 250,
             look_games: 25,
+        }
+    }
+}
+
+impl Trunk {
+    /// The same model, of which this learns.
+    pub(crate) fn on(self, model: Valued) -> Valued {
+        match self {
+            Self::Tuned => model,
+            Self::Frozen => model.frozen(),
+            Self::Apart => model.apart(),
         }
     }
 }

@@ -199,6 +199,45 @@ fn a_frozen_trunk_leaves_the_policy_and_worth_is_added_to_it_by_every_beta() {
 }
 
 #[test]
+fn a_run_whose_heads_read_apart_is_played_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let model = imitation(path);
+    let recipe = RECIPE
+        .replace("steps = 3", "steps = 3\ntrunk = 'apart'")
+        .replace("look_every", "candidates = 3\nbeta = 20.0\nlook_every");
+    let ilql = ["--algorithm", "ilql", "--model", &model];
+    let result: Value =
+        serde_json::from_str(&shown(&learn_by(&recipe, (path, "ilql"), &ilql))).unwrap();
+    let bytes = |name: &str| fs::read(path.join(name).join("model/model.safetensors")).unwrap();
+    assert!(bytes("ilql") == bytes("bc"), "the policy is as it was");
+    let rows = journal(path, "ilql");
+    assert!(rows[2]["loss_q"] != rows[0]["loss_q"], "{rows:?}");
+    let at = |name: &str| path.join(name).to_str().unwrap().to_owned();
+    let play = |of: &str, more: &[&str]| {
+        let fixed = ["games", "--game", "maze", "--games", "5", "--json", "--device", "flex"];
+        trainer(&[&fixed, &["--model", of][..], more].concat())
+    };
+    let mean = |output: &Output| -> Value {
+        serde_json::from_str::<Value>(&shown(output)).unwrap()["mean"].clone()
+    };
+    // Greedy play of five starts has no coins.
+    assert_eq!(mean(&play(&at("ilql"), &[])), result["played"]["mean"]);
+    let kept = at("games.jsonl");
+    let alone = play(&at("bc/model"), &["--candidates", "3", "--output", &kept]);
+    assert_eq!(mean(&play(&at("ilql"), &["--beta", "0"])), mean(&alone));
+    assert_eq!(fs::read_to_string(&kept).unwrap().lines().count(), 5);
+    assert!(refused(&play(&at("bc/model"), &["--beta", "2"])).contains("give the folder of"));
+    assert!(refused(&trainer(&["games", "--game", "maze"])).contains("give --policy"));
+    let other = ["games", "--game", "wordle", "--model", &at("ilql")];
+    assert!(refused(&trainer(&other)).contains("give --game maze"));
+    let weights = path.join("ilql/valued.safetensors");
+    let whole = fs::read(&weights).unwrap();
+    fs::write(&weights, &whole[..whole.len() / 2]).unwrap();
+    assert!(refused(&play(&at("ilql"), &[])).contains("run q-learn again"));
+}
+
+#[test]
 fn a_policy_learns_from_what_it_earned() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();

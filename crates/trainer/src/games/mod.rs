@@ -1,4 +1,6 @@
-//! `trainer games`: programs play, and their games can be kept to learn from.
+//! `trainer games`: programs and policies play, and their games can be kept to learn from.
+
+mod learned;
 
 use std::io::Write;
 use std::path::Path;
@@ -13,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::args::GamesArgs;
 use crate::batches::{Purpose, coins};
 use crate::usage::usage;
-use crate::{data, output};
+use crate::{data, open_device, output};
+use learned::Learned;
 
 /// What games came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -141,22 +144,31 @@ pub fn one_game(
 /// Plays and prints.
 ///
 /// # Errors
-/// Usage errors, a file that cannot be written.
+/// Usage errors, a file that cannot be written, a failing device.
 pub fn run(args: &GamesArgs) -> Result<()> {
     let kind = kind(&args.game)?;
-    let script = script(&args.policy, kind)?;
     if args.games == 0 {
         return Err(usage("--games is 0: play at least one"));
     }
     let words = Arc::new(data::words(args.words.as_deref())?);
+    let (mut player, name) = player(args, kind)?;
     let mut file = args.output.as_deref().map(create).transpose()?;
-    let mut program = Scripted::new(script);
     let mut tally = Tally::default();
-    for index in 0..args.games {
-        let episode = one_game((kind, &words), &mut program, (args.seed, index));
-        tally.add(&episode);
-        if let Some(file) = &mut file {
-            writeln!(file, "{}", serde_json::to_string(&episode)?).context("--output")?;
+    let mut keep = |episode: &Episode| -> Result<()> {
+        tally.add(episode);
+        match &mut file {
+            None => Ok(()),
+            Some(file) => writeln!(file, "{}", serde_json::to_string(episode)?).context("--output"),
+        }
+    };
+    match &mut player {
+        Plays::Program(program) => {
+            for index in 0..args.games {
+                keep(&one_game((kind, &words), program, (args.seed, index)))?;
+            }
+        }
+        Plays::Learned(learned) => {
+            learned.games((kind, &words), args)?.iter().try_for_each(keep)?;
         }
     }
     if let Some(mut file) = file {
@@ -165,12 +177,34 @@ pub fn run(args: &GamesArgs) -> Result<()> {
     let outcome = tally.outcome();
     output::result(&if args.json {
         let words = (kind == Kind::Wordle).then_some(words.count());
-        let row = Row { game: kind.name(), policy: script.name(), seed: args.seed, words, outcome };
+        let row = Row { game: kind.name(), policy: &name, seed: args.seed, words, outcome };
         serde_json::to_string(&row)?
     } else {
         outcome.text()
     });
     Ok(())
+}
+
+/// Who plays.
+enum Plays {
+    Program(Scripted),
+    Learned(Box<Learned>),
+}
+
+/// With its name.
+fn player(args: &GamesArgs, kind: Kind) -> Result<(Plays, String)> {
+    match (&args.model, &args.policy) {
+        (Some(path), _) => {
+            let device = open_device::open(&args.device)?.device;
+            let learned = Learned::new(path, kind, (args, &device))?;
+            Ok((Plays::Learned(Box::new(learned)), path.display().to_string()))
+        }
+        (None, Some(name)) => {
+            let script = script(name, kind)?;
+            Ok((Plays::Program(Scripted::new(script)), name.clone()))
+        }
+        (None, None) => Err(usage("nobody plays: give --policy, a program, or --model, a policy")),
+    }
 }
 
 fn create(path: &Path) -> Result<std::io::BufWriter<std::fs::File>> {
