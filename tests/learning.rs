@@ -6,6 +6,7 @@ mod critic;
 mod distil;
 mod kept;
 mod memory;
+mod ragged;
 mod ratios;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};

@@ -11,6 +11,8 @@ use super::cache::LayerCache;
 use super::config::TransformerConfig;
 use super::parameters::filled;
 use super::projection::forward;
+#[cfg(feature = "train")]
+use super::ragged::Layout;
 use super::rotary::Rotation;
 use crate::first_order::{constant, with_gradient_of};
 #[cfg(feature = "train")]
@@ -42,6 +44,29 @@ pub struct Visibility {
     hidden: Tensor<4, Bool>,
     /// Zero where a key is seen, very negative where it is hidden. `[B or 1, 1, T, S]`
     bias: Tensor<4>,
+}
+
+/// How a batch is laid out in attention, and what is seen of it.
+#[derive(Debug, Clone, Copy)]
+pub enum Sight<'a> {
+    /// One rectangle.
+    Padded(&'a Visibility),
+    /// Prompts and completions apart.
+    #[cfg(feature = "train")]
+    Ragged(&'a Layout),
+}
+
+impl<'a> From<&'a Visibility> for Sight<'a> {
+    fn from(visibility: &'a Visibility) -> Self {
+        Self::Padded(visibility)
+    }
+}
+
+#[cfg(feature = "train")]
+impl<'a> From<&'a Layout> for Sight<'a> {
+    fn from(layout: &'a Layout) -> Self {
+        Self::Ragged(layout)
+    }
 }
 
 impl Visibility {
@@ -108,13 +133,13 @@ impl Attention {
     }
 
     /// Attends within the sequence itself. `[B, T, D] -> [B, T, D]`
-    pub fn forward(
+    pub fn forward<'s>(
         &self,
         input: Tensor<3>,
         rotation: Option<&Rotation>,
-        visibility: &Visibility,
+        sight: impl Into<Sight<'s>>,
     ) -> Tensor<3> {
-        self.project_back(self.attend_within(input, rotation, visibility))
+        self.project_back(self.attend_within(input, rotation, sight.into()))
     }
 
     /// What is read of the sequence itself. `[B, T, D] -> [B, T, heads * d_head]`
@@ -122,9 +147,18 @@ impl Attention {
         &self,
         input: Tensor<3>,
         rotation: Option<&Rotation>,
-        visibility: &Visibility,
+        sight: Sight<'_>,
     ) -> Tensor<3> {
         let (query, key, value) = self.project(input, rotation);
+        let visibility = match sight {
+            Sight::Padded(visibility) => visibility,
+            #[cfg(feature = "train")]
+            Sight::Ragged(layout) => {
+                return layout.attend([query, key, value], |[query, key, value], visibility| {
+                    merge(self.attend(query, key, value, Some(visibility)))
+                });
+            }
+        };
         let fused = !query.is_autodiff() && query.dims()[1] == self.n_kv_heads;
         #[cfg(feature = "train")]
         let ((key, value), fused) = (self.prefixed(key, value), fused && self.prefix.is_none());

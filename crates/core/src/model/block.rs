@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::{Device, Tensor};
 
-use super::attention::{Attention, Visibility};
+use super::attention::{Attention, Sight, Visibility};
 use super::cache::LayerCache;
 use super::config::TransformerConfig;
 use super::feed_forward::FeedForward;
@@ -64,17 +64,18 @@ impl Block {
     }
 
     /// `[B, T, D] -> [B, T, D]`
-    pub fn forward(
+    pub fn forward<'s>(
         &self,
         input: Tensor<3>,
         rotation: Option<&Rotation>,
-        visibility: &Visibility,
+        sight: impl Into<Sight<'s>>,
     ) -> Tensor<3> {
+        let sight = sight.into();
         #[cfg(feature = "train")]
         if let Some(plain) = unpacked(self) {
-            return plain.transform(plain.mix(input, rotation, visibility));
+            return plain.transform(plain.mix(input, rotation, sight));
         }
-        self.transform(self.mix(input, rotation, visibility))
+        self.transform(self.mix(input, rotation, sight))
     }
 
     /// The first part alone. `[B, T, D] -> [B, T, D]`
@@ -82,10 +83,10 @@ impl Block {
         &self,
         input: Tensor<3>,
         rotation: Option<&Rotation>,
-        visibility: &Visibility,
+        sight: Sight<'_>,
     ) -> Tensor<3> {
         let normed = self.attention_norm.forward(input.clone());
-        self.mixed(input, self.attention.attend_within(normed, rotation, visibility))
+        self.mixed(input, self.attention.attend_within(normed, rotation, sight))
     }
 
     /// The stream with what was read of it. `[B, T, D], [B, T, heads * d_head] -> [B, T, D]`
@@ -105,7 +106,7 @@ impl Block {
         visibility: &Visibility,
     ) -> Stages {
         let normed = self.attention_norm.forward(before.clone());
-        let attended = self.attention.attend_within(normed, rotation, visibility);
+        let attended = self.attention.attend_within(normed, rotation, visibility.into());
         let between = self.mixed(before.clone(), attended.clone());
         let after = self.transform(between.clone());
         Stages { before, attended, between, after }

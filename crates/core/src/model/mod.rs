@@ -18,6 +18,8 @@ pub mod hugging_face;
 mod norm;
 pub mod parameters;
 mod projection;
+#[cfg(feature = "train")]
+mod ragged;
 mod rotary;
 mod row;
 #[cfg(feature = "train")]
@@ -49,6 +51,8 @@ pub use norm::Norm;
 pub use parameters::{cast, initialize, initialize_by_width};
 #[cfg(feature = "train")]
 pub(crate) use projection::project;
+#[cfg(feature = "train")]
+pub(crate) use ragged::Ragged;
 pub use rotary::{Rotary, Rotation};
 pub use row::{HostMatrix, HostNumbers, HostView};
 #[cfg(feature = "train")]

@@ -266,7 +266,7 @@ impl Transformer {
     }
 
     /// The angles of rotary positions. `[B, T] -> [B, 1, T, d_head / 2]`
-    fn rotation(&self, positions: &Tensor<2, Int>, dtype: DType) -> Option<Rotation> {
+    pub(super) fn rotation(&self, positions: &Tensor<2, Int>, dtype: DType) -> Option<Rotation> {
         self.rotary.as_ref().map(|rotary| rotary.rotation(positions, dtype))
     }
 
@@ -277,10 +277,7 @@ impl Transformer {
         tokens: &Tokens,
         prefix: Option<Tensor<3>>,
     ) -> (Tensor<3>, Tensor<2, Int>, Option<Tensor<2, Bool>>) {
-        let mut stream = self.token_embedding.forward(tokens.ids.clone());
-        if let Some(seen) = &tokens.seen {
-            stream = self.with_patches(stream, seen);
-        }
+        let mut stream = self.look_up(tokens);
         let mut positions = tokens.positions.clone();
         let mut padding = tokens.padding.clone();
         if let Some(prefix) = prefix {
@@ -303,10 +300,25 @@ impl Transformer {
         #[cfg(feature = "train")]
         let context = context + self.prompt_length();
         assert!(time <= context, "{time} positions in a context of {context}");
-        if let Some(embedding) = &self.position_embedding {
-            stream = stream + embedding.forward(positions.clone());
+        (self.place(stream, &positions), positions, padding)
+    }
+
+    /// The embeddings of tokens and of patches of pictures. `[B, T] -> [B, T, D]`
+    pub(super) fn look_up(&self, tokens: &Tokens) -> Tensor<3> {
+        let stream = self.token_embedding.forward(tokens.ids.clone());
+        match &tokens.seen {
+            None => stream,
+            Some(seen) => self.with_patches(stream, seen),
         }
-        (self.dropout.forward(stream), positions, padding)
+    }
+
+    /// Embeddings at their positions, as they enter the first block. `[B, T, D], [B, T] -> [B, T, D]`
+    pub(super) fn place(&self, stream: Tensor<3>, positions: &Tensor<2, Int>) -> Tensor<3> {
+        let stream = match &self.position_embedding {
+            None => stream,
+            Some(embedding) => stream + embedding.forward(positions.clone()),
+        };
+        self.dropout.forward(stream)
     }
 }
 
@@ -319,7 +331,7 @@ impl Transformer {
     }
 
     /// Learned keys and values before every sequence.
-    fn prefix_length(&self) -> usize {
+    pub(super) fn prefix_length(&self) -> usize {
         let first = self.blocks.first().and_then(|block| block.attention.prefix.as_ref());
         first.map_or(0, Prefix::length)
     }
@@ -369,7 +381,11 @@ impl Transformer {
 
 /// True where a query may not look: later positions and padding. Each position sees itself, so that
 /// a padding row has something to attend to. `[B or 1, 1, T, T]`
-fn causal(time: usize, padding: Option<Tensor<2, Bool>>, like: &Tensor<3>) -> Tensor<4, Bool> {
+pub(super) fn causal(
+    time: usize,
+    padding: Option<Tensor<2, Bool>>,
+    like: &Tensor<3>,
+) -> Tensor<4, Bool> {
     let device = like.device();
     let later = Tensor::<2, Bool>::tril_mask([time, time], 0, &device).unsqueeze::<4>();
     let Some(padding) = padding else { return later };

@@ -4,9 +4,9 @@
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData, activation};
 
 use crate::first_order::{constant, with_gradient_of};
-#[cfg(feature = "train")]
-use crate::model::Tape;
 use crate::model::{PaddingSide, Tokens, Transformer};
+#[cfg(feature = "train")]
+use crate::model::{Ragged, Tape};
 
 /// The current policy's view of the chosen tokens, sequence after sequence.
 #[derive(Debug, Clone)]
@@ -77,6 +77,10 @@ fn scores_of(
 /// # Panics
 /// If a prompt is empty, no completion has a token, or a sequence is longer than the context.
 pub(super) fn chosen_logits(model: &Transformer, pairs: &[(&[u32], &[u32])]) -> Tensor<2> {
+    #[cfg(feature = "train")]
+    if let Some(ragged) = Ragged::of(model, pairs) {
+        return logits(model, model.hidden_ragged(&ragged));
+    }
     let inputs = inputs(pairs);
     let rows: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
     let tokens = Tokens::new(&rows, PaddingSide::Right, &model.device());
@@ -112,8 +116,12 @@ fn logits_at(model: &Transformer, pairs: &[(&[u32], &[u32])], hidden: Tensor<3>)
     }
     let count = places.len();
     let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &model.device());
-    let chosen = hidden.reshape([batch * time, width]).select(0, places);
-    let logits = model.logits(chosen.unsqueeze::<3>()).squeeze_dim::<2>(0);
+    logits(model, hidden.reshape([batch * time, width]).select(0, places))
+}
+
+/// In f32. `[N, D] -> [N, V]`
+fn logits(model: &Transformer, hidden: Tensor<2>) -> Tensor<2> {
+    let logits = model.logits(hidden.unsqueeze::<3>()).squeeze_dim::<2>(0);
     logits.cast(burn::tensor::DType::F32)
 }
 
