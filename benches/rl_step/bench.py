@@ -1,12 +1,12 @@
 """A step of reinforcement learning, ours beside TRL's and a loop by hand: generation, reward, update, by GRPO on the same GPT-2.
 
-    python bench.py TRAINER POLICY OUT [SIZE] [TURNS]
+    python bench.py TRAINER POLICY OUT [SIZE] [TURNS] [BETA]
 
 TRAINER is the program `trainer`, POLICY a Hugging Face folder whose tokenizer is taken (`trainer export --output POLICY`), OUT a
 folder that does not exist yet. The model is a GPT-2 with random weights and no dropout: SIZE `tiny` has 4 layers of width 128, `small` 6 of
-width 512. A step takes 8 prompts with 8 completions each (`small`: 4), of at most 64 tokens (a random model hardly ever ends one before), rewards them
-by a regular expression, and makes one update from micro-batches of 16: token mean, no divergence. All have one thread, float32 and
-TRL's defaults otherwise; the loop by hand is by_hand.py.
+width 512 and 8,192 tokens. A step takes 8 prompts of about 32 tokens with 8 completions each (`small`: 4), of at most 64 tokens (a random model hardly ever ends one before),
+rewards them by a regular expression, and makes one update from micro-batches of 32: token mean, a divergence from the model at the start (k3, 0.04). All have one
+thread, float32 and TRL's defaults otherwise; the loop by hand is by_hand.py. BETA 0 leaves the divergence and the pass of the reference out.
 
 Per step: seconds of CPU time (user and system), which other work on the machine hardly changes, and of wall time. Ours is what
 a run of many steps takes more than one of few, the others' the time between the ends of the same two steps. The sides take turns; what is printed is
@@ -23,10 +23,10 @@ import sys
 import time
 from pathlib import Path
 
-GROUP, LENGTH, MICRO_BATCH = 8, 64, 16
+GROUP, LENGTH, MICRO_BATCH = 8, 64, 32
 FEW = 2
-# Layers, width and heads; prompts of a step; steps of the longer run.
-SIZES = {"tiny": ((4, 128, 4), 8, 12), "small": ((6, 512, 8), 4, 6)}
+# Layers, width, heads and tokens at least; prompts of a step; steps of the longer run.
+SIZES = {"tiny": ((4, 128, 4, 0), 8, 12), "small": ((6, 512, 8, 8192), 4, 6)}
 PATTERN = "[^e]*"
 RECIPE = """stage = "reinforce"
 model = "{model}"
@@ -44,6 +44,8 @@ max_completion_length = {length}
 [objective]
 algorithm = "grpo"
 compat = "trl"
+kl_placement = "{placement}"
+kl_coefficient = {{ fixed = {beta} }}
 [[reward]]
 kind = "format"
 pattern = "{pattern}"
@@ -67,13 +69,13 @@ def prepare(policy, out, size):
     torch.manual_seed(1)
     tokenizer = AutoTokenizer.from_pretrained(policy)
     end = tokenizer.eos_token_id
-    layers, width, heads = SIZES[size][0]
-    config = GPT2Config(vocab_size=len(tokenizer), n_positions=256, n_embd=width, n_layer=layers, n_head=heads, bos_token_id=end,
+    layers, width, heads, least = SIZES[size][0]
+    config = GPT2Config(vocab_size=max(least, len(tokenizer)), n_positions=256, n_embd=width, n_layer=layers, n_head=heads, bos_token_id=end,
                         eos_token_id=end, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
     GPT2LMHeadModel(config).save_pretrained(out / "model")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(policy / name, out / "model")
-    rows = [json.dumps({"prompt": f"Number {i} of a list of many things, of which some are red and some are not"}) for i in range(100, 356)]
+    rows = [json.dumps({"prompt": f"Number {i} of a list of many things, of which some are red and some are not, and this one is what we talk about"}) for i in range(100, 356)]
     (out / "prompts.jsonl").write_text("\n".join(rows) + "\n")
 
 
@@ -91,20 +93,21 @@ def tokens_a_step(run):
     return rows[-1]["num_tokens"] / len(rows)
 
 
-def ours(trainer, out, size, turn):
+def ours(trainer, out, size, beta, turn):
     found, (_, prompts, many_steps) = {}, SIZES[size]
     for steps in (FEW, many_steps):
         recipe, run = out / f"recipe-{steps}.toml", out / f"ours-{turn}-{steps}"
         recipe.write_text(RECIPE.format(model=out / "model", data=out / "prompts.jsonl", steps=steps, prompts=prompts, group=GROUP,
-                                        micro_batch=MICRO_BATCH, length=LENGTH, pattern=PATTERN))
+                                        micro_batch=MICRO_BATCH, length=LENGTH, pattern=PATTERN, beta=beta,
+                                        placement="loss_k3" if beta > 0 else "none"))
         command = [trainer, "reinforce", "--config", recipe, "--device", "flex", "--output-dir", run]
         found[steps] = spent(command, out)
     cpu, wall = ((many - few) / (many_steps - FEW) for few, many in zip(found[FEW], found[many_steps]))
     return {"cpu": cpu, "wall": wall, "tokens": tokens_a_step(run)}
 
 
-def theirs(kind, out, size):
-    command = [sys.executable, __file__, kind, out, size]
+def theirs(kind, out, size, beta):
+    command = [sys.executable, __file__, kind, out, size, str(beta)]
     done = subprocess.run(command, env=environment(), check=True, capture_output=True, text=True)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
@@ -120,7 +123,7 @@ def per_step(marks, size):
     return [(end - start) / (steps - FEW) for start, end in zip(marks[FEW - 1], marks[steps - 1])]
 
 
-def trl(out, size):
+def trl(out, size, beta):
     """TRL's side, in a process of its own."""
     import torch
     from datasets import load_dataset
@@ -142,7 +145,7 @@ def trl(out, size):
     config = GRPOConfig(
         output_dir=str(out / "peer"), use_cpu=True, bf16=False, max_steps=steps, per_device_train_batch_size=MICRO_BATCH,
         gradient_accumulation_steps=prompts * GROUP // MICRO_BATCH, num_generations=GROUP, max_completion_length=LENGTH,
-        learning_rate=1e-4, report_to="none", save_strategy="no", logging_steps=1, disable_tqdm=True, gradient_checkpointing=False,
+        learning_rate=1e-4, beta=beta, report_to="none", save_strategy="no", logging_steps=1, disable_tqdm=True, gradient_checkpointing=False,
         seed=1, dataloader_num_workers=0)
     trainer = GRPOTrainer(model=str(out / "model"), reward_funcs=reward, args=config, train_dataset=data, processing_class=tokenizer,
                           callbacks=[Clock()])
@@ -153,7 +156,7 @@ def trl(out, size):
     return {"cpu": cpu, "wall": wall, "tokens": prompts * GROUP * sum(lengths) / len(lengths)}
 
 
-def hand(out, size):
+def hand(out, size, beta):
     """The loop by hand, in a process of its own."""
     import torch
     from by_hand import Run
@@ -164,7 +167,7 @@ def hand(out, size):
     _, prompts, steps = SIZES[size]
     tokenizer = AutoTokenizer.from_pretrained(out / "model")
     texts = [json.loads(line)["prompt"] for line in (out / "prompts.jsonl").read_text().splitlines()]
-    run, marks, tokens = Run(out / "model", (GROUP, LENGTH, MICRO_BATCH), reward), [], 0
+    run, marks, tokens = Run(out / "model", (GROUP, LENGTH, MICRO_BATCH, beta), reward), [], 0
     for step in range(steps):
         ids = [tokenizer(text)["input_ids"] for text in texts[step * prompts:(step + 1) * prompts]]
         shortest = min(map(len, ids))
@@ -178,10 +181,11 @@ def main():
     trainer, policy, out = (Path(argument).resolve() for argument in sys.argv[1:4])
     size = sys.argv[4] if len(sys.argv) > 4 else "tiny"
     turns = int(sys.argv[5]) if len(sys.argv) > 5 else 3
+    beta = float(sys.argv[6]) if len(sys.argv) > 6 else 0.04
     out.mkdir()
     prepare(policy, out, size)
-    sides = {"ours": lambda turn: ours(trainer, out, size, turn)}
-    sides |= {kind: lambda _, kind=kind: theirs(kind, out, size) for kind in PEERS}
+    sides = {"ours": lambda turn: ours(trainer, out, size, beta, turn)}
+    sides |= {kind: lambda _, kind=kind: theirs(kind, out, size, beta) for kind in PEERS}
     found = {side: [] for side in sides}
     for turn in range(turns):
         for side, run in sides.items():
@@ -197,6 +201,6 @@ PEERS = {"trl": trl, "hand": hand}
 
 if __name__ == "__main__":
     if sys.argv[1] in PEERS:
-        print(json.dumps(PEERS[sys.argv[1]](Path(sys.argv[2]), sys.argv[3])))
+        print(json.dumps(PEERS[sys.argv[1]](Path(sys.argv[2]), sys.argv[3], float(sys.argv[4]))))
     else:
         main()

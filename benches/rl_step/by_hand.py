@@ -77,11 +77,12 @@ class Run:
 
     def __init__(self, folder, sizes, reward):
         self.policy, self.sizes, self.reward = Gpt2(folder), sizes, reward
+        self.reference = Gpt2(folder)
         self.optimizer = torch.optim.AdamW(self.policy.parameters(), lr=1e-4, weight_decay=0.0, fused=True)
 
     def step(self, prompts, tokenizer):
         """Draws, rewards and updates once; prompts of one length, `[P, T]`. Returns the tokens drawn."""
-        group, length, micro_batch = self.sizes
+        group, length, micro_batch, beta = self.sizes
         prompt = prompts.shape[1]
         texts = self.policy.write(prompts.repeat_interleave(group, 0), length)
         rewards = torch.tensor(self.reward(tokenizer.batch_decode(texts[:, prompt:]))).view(-1, group)
@@ -92,7 +93,12 @@ class Run:
         parts = zip(texts.split(micro_batch), advantages.view(-1, 1).split(micro_batch), mask.split(micro_batch))
         for part, advantage, counted in parts:
             found = self.policy.log_probs(part, prompt)
-            loss = -(torch.exp(found - found.detach()) * advantage * counted).sum() / mask.sum()
+            gain = torch.exp(found - found.detach()) * advantage
+            if beta > 0:
+                with torch.no_grad():
+                    off = self.reference.log_probs(part, prompt)
+                gain = gain - beta * (torch.exp(off - found) - (off - found) - 1)
+            loss = -(gain * counted).sum() / mask.sum()
             loss.backward()
         torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
         self.optimizer.step()

@@ -3,8 +3,8 @@
 //! Formula: what lasts (weights, what stands beside them, moments) plus the largest of what comes and goes: drawing
 //! (a cache), scoring (logits), learning (activations, logits, gradients), and writing to the disk.
 //! How many tensors a layer keeps was fitted to measured runs on the CPU (docs/models.md).
-//! Misleads when a reward is a model of its own, which is not counted, and when completions end early: they are
-//! counted at their full length.
+//! Misleads when a reward is a model of its own, which is not counted, when completions end early: they are
+//! counted at their full length, and when completions share long prompts: each is counted with its own.
 
 use kudos_core::learn::Activations;
 use kudos_core::model::{FeedForwardKind, NormKind, Positions, TransformerConfig};

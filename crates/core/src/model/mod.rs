@@ -57,6 +57,7 @@ pub use rotary::{Rotary, Rotation};
 pub use row::{HostMatrix, HostNumbers, HostView};
 #[cfg(feature = "train")]
 pub use scorer::{Scorer, Trunk, say};
+pub(crate) use tokens::distinct;
 pub use tokens::{PaddingSide, Tokens};
 pub use transformer::Transformer;
 #[cfg(feature = "train")]

@@ -4,12 +4,10 @@
 //! they are laid out as two rectangles, of prompts and of completions, whose queries also see the keys of their prompt. The last
 //! token of a prompt stands with each completion, whose first token it chooses.
 
-use std::collections::BTreeMap;
-
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 use super::attention::Visibility;
-use super::tokens::{PaddingSide, Tokens};
+use super::tokens::{PaddingSide, Tokens, distinct};
 use super::transformer::{Transformer, causal};
 
 /// Prompts with their completions, as plain data.
@@ -43,21 +41,6 @@ struct Rectangle {
     tokens: Tensor<1, Int>,
     /// What the tokens see.
     visibility: Visibility,
-}
-
-/// The different ones of some sequences in the order of their first occurrence, and which of them each is.
-pub(crate) fn distinct<'a>(
-    sequences: impl Iterator<Item = &'a [u32]>,
-) -> (Vec<&'a [u32]>, Vec<usize>) {
-    let (mut known, mut all) = (BTreeMap::new(), Vec::new());
-    let of = sequences.map(|one| {
-        *known.entry(one).or_insert_with(|| {
-            all.push(one);
-            all.len() - 1
-        })
-    });
-    let of = of.collect();
-    (all, of)
 }
 
 impl Ragged {
@@ -174,10 +157,12 @@ fn indices(all: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> 
 impl Rectangle {
     /// What is projected of each place. `[1, H, N, d_head] -> [rows, H, columns, d_head]`
     fn of(&self, projected: &Tensor<4>) -> Tensor<4> {
-        let [_, heads, _, width] = projected.dims();
+        let [_, heads, count, width] = projected.dims();
         let [rows, time] = self.dims;
-        let places = projected.clone().select(2, self.tokens.clone());
-        places.reshape([heads, rows, time, width]).swap_dims(0, 1)
+        // Whole tokens, as they were projected: without rotary positions nothing is copied to come to them.
+        let flat = projected.clone().swap_dims(1, 2).reshape([count, heads * width]);
+        let places = flat.select(0, self.tokens.clone());
+        places.reshape([rows, time, heads, width]).swap_dims(1, 2)
     }
 }
 

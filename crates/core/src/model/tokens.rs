@@ -1,5 +1,7 @@
 //! Token ids laid out as one rectangle: the only place where padding is made.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 use super::vision::{Seen, token_id};
@@ -60,4 +62,19 @@ impl Tokens {
     pub fn next(ids: Tensor<2, Int>, positions: Tensor<2, Int>) -> Self {
         Self { ids, positions, padding: None, seen: None }
     }
+}
+
+/// The different ones of some sequences in the order of their first occurrence, and which of them each is.
+pub(crate) fn distinct<'a>(
+    sequences: impl Iterator<Item = &'a [u32]>,
+) -> (Vec<&'a [u32]>, Vec<usize>) {
+    let (mut known, mut all) = (BTreeMap::new(), Vec::new());
+    let of = sequences.map(|one| {
+        *known.entry(one).or_insert_with(|| {
+            all.push(one);
+            all.len() - 1
+        })
+    });
+    let of = of.collect();
+    (all, of)
 }

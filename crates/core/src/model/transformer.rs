@@ -241,6 +241,11 @@ impl Transformer {
         self.norm.forward(stream)
     }
 
+    /// Whether single sequences are decoded on plain slices.
+    pub(crate) fn decodes_on_host(&self) -> bool {
+        self.host.is_some()
+    }
+
     /// The blocks on plain slices, if a single sequence can be decoded there.
     pub(super) fn rows(&self, batch: usize, capacity: usize) -> Option<Rows> {
         let host = self.host.as_ref().filter(|_| batch == 1)?;
@@ -259,9 +264,7 @@ impl Transformer {
     fn logits_on_device(&self, hidden: Tensor<3>) -> Tensor<3> {
         match &self.head {
             Some(head) => projection::forward(head, hidden),
-            None => {
-                projection::project(hidden, self.token_embedding.weight.val().transpose(), None)
-            }
+            None => projection::onto(&self.token_embedding.weight.val(), hidden),
         }
     }
 

@@ -12,8 +12,9 @@ use kudos_schema::{EndReason, Sampling};
 use thiserror::Error;
 
 use super::coins::Coins;
+use super::prefill::prefill;
 use super::sampling::{distribution, draw, log_probs, occurring, penalize};
-use crate::model::{Cache, PaddingSide, Tokens, Transformer};
+use crate::model::{Cache, Tokens, Transformer};
 
 /// Tokens decoded between two reads where nobody watches.
 const READ_EVERY: usize = 8;
@@ -203,12 +204,8 @@ impl<'a> Decoder<'a> {
         generation: &'a Generation<'a>,
         limit: usize,
     ) -> Self {
-        let device = model.device();
-        let rows: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-        let tokens = Tokens::new(&rows, PaddingSide::Left, &device);
-        let [batch, longest] = tokens.ids.dims();
-        let mut cache = Cache::new(model, batch, longest + limit);
-        let hidden = model.hidden_cached(&tokens, &mut cache);
+        let (device, batch) = (model.device(), prompts.len());
+        let (cache, hidden) = prefill(model, prompts, limit);
         let logits = last_logits(model, hidden);
         let lengths: Vec<i32> = prompts.iter().map(|prompt| prompt.len() as i32).collect();
         let coins: Vec<f32> = (0..batch)

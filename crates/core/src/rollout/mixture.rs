@@ -8,8 +8,9 @@ use burn::tensor::{Int, Tensor, TensorData};
 use kudos_schema::EndReason;
 
 use super::generate::{GenerateError, Generation, Rollout, check_prompts, last_logits};
+use super::prefill::prefill;
 use super::sampling::{distribution, draw, log_probs};
-use crate::model::{Cache, PaddingSide, Tokens, Transformer};
+use crate::model::{Cache, Tokens, Transformer};
 
 /// Two policies with the same vocabulary.
 #[derive(Debug, Clone, Copy)]
@@ -74,13 +75,10 @@ impl<'a> Decoder<'a> {
         generation: &'a Generation<'a>,
         limit: usize,
     ) -> Self {
-        let device = mixture.policy.device();
-        let rows: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-        let tokens = Tokens::new(&rows, PaddingSide::Left, &device);
-        let [batch, longest] = tokens.ids.dims();
-        let mut caches = [mixture.policy, mixture.reference]
-            .map(|model| Cache::new(model, batch, longest + limit));
-        let logits = mixture.logits(&tokens, &mut caches);
+        let (device, batch) = (mixture.policy.device(), prompts.len());
+        let read = [mixture.policy, mixture.reference].map(|model| prefill(model, prompts, limit));
+        let [(own, policy), (other, reference)] = read;
+        let logits = mixture.logits([policy, reference]);
         let coins: Vec<f32> = (0..batch)
             .flat_map(|row| generation.coins.of_completion(generation.first_index + row, limit))
             .collect();
@@ -88,7 +86,7 @@ impl<'a> Decoder<'a> {
         Self {
             mixture,
             generation,
-            caches,
+            caches: [own, other],
             logits,
             position: Tensor::from_data(TensorData::new(lengths, [batch, 1]), &device),
             coins: Tensor::from_data(TensorData::new(coins, [batch, limit]), &device),
@@ -112,7 +110,11 @@ impl<'a> Decoder<'a> {
             // A completion that has filled its context waits for its neighbors in the last place.
             let last = self.mixture.policy.config().context_length as i64 - 1;
             self.position.inplace(|position| position.add_scalar(1).clamp(0, last));
-            self.logits = self.mixture.logits(&tokens, &mut self.caches);
+            let Mixture { policy, reference, .. } = self.mixture;
+            let [own, other] = &mut self.caches;
+            let read =
+                [policy.hidden_cached(&tokens, own), reference.hidden_cached(&tokens, other)];
+            self.logits = self.mixture.logits(read);
         }
         let sampling = self.generation.sampling;
         let full = log_probs(self.logits.clone(), sampling);
@@ -150,11 +152,10 @@ impl<'a> Decoder<'a> {
 }
 
 impl Mixture<'_> {
-    /// Mixed logits after the last position. `[B, T] -> [B, V]`
-    fn logits(&self, tokens: &Tokens, caches: &mut [Cache; 2]) -> Tensor<2> {
-        let [own, other] = caches;
-        let policy = last_logits(self.policy, self.policy.hidden_cached(tokens, own));
-        let reference = last_logits(self.reference, self.reference.hidden_cached(tokens, other));
+    /// Mixed logits after the last position, from what each model read. `[B, T, D] twice -> [B, V]`
+    fn logits(&self, [own, other]: [Tensor<3>; 2]) -> Tensor<2> {
+        let policy = last_logits(self.policy, own);
+        let reference = last_logits(self.reference, other);
         policy.mul_scalar(1.0 - self.share) + reference.mul_scalar(self.share)
     }
 }

@@ -7,6 +7,7 @@ mod coins;
 mod generate;
 #[cfg(feature = "train")]
 mod mixture;
+mod prefill;
 mod sampling;
 #[cfg(feature = "train")]
 mod trajectory;

@@ -8,8 +8,9 @@
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
 use super::generate::GenerateError;
+use super::prefill::prefill;
 use super::valued::Decoding;
-use crate::model::{Cache, Estimates, PaddingSide, Tokens, Transformer, Valued};
+use crate::model::{Cache, Estimates, Tokens, Transformer, Valued};
 
 /// Hypotheses that are read together, over all prompts.
 const AT_ONCE: usize = 512;
@@ -120,11 +121,7 @@ impl Next {
 impl<'a> Reader<'a> {
     /// Reads the prompts; so many more tokens will follow at most.
     fn new(model: &'a Transformer, prompts: &[Vec<u32>], longest: usize) -> Self {
-        let rows: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-        let tokens = Tokens::new(&rows, PaddingSide::Left, &model.device());
-        let [batch, time] = tokens.ids.dims();
-        let mut cache = Cache::new(model, batch, time + longest);
-        let hidden = model.hidden_cached(&tokens, &mut cache).narrow(1, time - 1, 1);
+        let (cache, hidden) = prefill(model, prompts, longest);
         Self { model, cache, hidden }
     }
 
