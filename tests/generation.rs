@@ -165,6 +165,14 @@ fn one_sequence_on_plain_slices_is_written_as_on_the_device() {
 }
 
 #[test]
+fn equal_prompts_are_written_on_where_memory_is_shown() {
+    let model = model(&configs()[0], &Device::flex());
+    let (pair, sampling) = (vec![prompts()[0].clone(); 2], &settings()[0]);
+    let host = run(&model.clone().with_host_memory(COPIES), &pair, sampling, 0);
+    assert_eq!(host.completions, run(&model, &pair, sampling, 0).completions);
+}
+
+#[test]
 fn where_memory_is_not_shown_the_device_computes() {
     let model = model(&configs()[0], &Device::flex());
     let sampling = &settings()[0];
@@ -178,12 +186,13 @@ fn where_memory_is_not_shown_the_device_computes() {
 }
 
 #[test]
-fn neighbours_and_padding_change_nothing() {
+fn neighbours_padding_and_shared_prompts_change_nothing() {
+    let shared = [prompts(), prompts()[1..].to_vec()].concat();
     for config in configs() {
         let model = model(&config, &Device::flex());
         for sampling in settings() {
-            let together = run(&model, &prompts(), &sampling, 0);
-            for (index, prompt) in prompts().into_iter().enumerate() {
+            let together = run(&model, &shared, &sampling, 0);
+            for (index, prompt) in shared.iter().cloned().enumerate() {
                 let alone = run(&model, &[prompt], &sampling, index);
                 assert_eq!(alone.completions[0], together.completions[index], "{sampling:?}");
                 assert_close(&alone.logprobs_drawn, &together.logprobs_drawn[index..=index], 1e-4);
