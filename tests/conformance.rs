@@ -4,6 +4,8 @@
 //! a GPU path that nobody runs is not known to work.
 
 use burn::tensor::Device;
+use kudos_core::learn::{Activations, learn, training_device};
+use kudos_core::objective::{Aggregation, Supervised};
 use kudos_core::rollout::{Coins, Generation, Rollout, StopTokens, generate};
 use kudos_schema::Sampling;
 use pollster::block_on;
@@ -51,7 +53,7 @@ fn settings() -> [Sampling; 2] {
 
 fn rollouts(device: &Device) -> Vec<Rollout> {
     let stop = StopTokens(vec![36]);
-    let prompts = [vec![5, 9, 3, 30, 31, 7], vec![8], vec![11, 12, 13]];
+    let prompts = [vec![5, 9, 3, 30, 31, 7], vec![8], vec![11, 12, 13], vec![8]];
     let mut rollouts = Vec::new();
     for (_, config) in configs() {
         let model = model(&config, device);
@@ -88,4 +90,31 @@ fn ndarray_draws_the_tokens_of_flex() {
 #[test]
 fn software_vulkan_draws_the_tokens_of_flex() {
     assert_same_completions(&rollouts(&software_vulkan()), &rollouts(&Device::flex()));
+}
+
+/// The gradient by each parameter of completions that share two prompts, of lengths that leave much padding out.
+fn gradients_of_shared_prompts(device: &Device) -> Vec<Vec<f32>> {
+    let objective = Supervised { aggregation: Aggregation::TokenMean };
+    let completion = |row: u32| (0..1 + row * 3 % 7).map(move |place| (row * 11 + place * 5) % 37);
+    let prompt =
+        |row: u32| if row.is_multiple_of(3) { vec![8, 9] } else { vec![5, 9, 3, 30, 31, 7] };
+    let pairs: Vec<_> = (0..8).map(|row| (prompt(row), completion(row).collect())).collect();
+    let mut all = Vec::new();
+    for (_, config) in configs() {
+        let model = model(&config, &training_device(device, Activations::Keep));
+        let gradients = learn(&model, &objective.experiences(&pairs), &objective, 8).gradients;
+        let numbers = |name: &str| -> Vec<f32> {
+            gradients.get(name).unwrap().into_data().convert::<f32>().try_to_vec().unwrap()
+        };
+        all.extend(gradients.names().map(numbers));
+    }
+    all
+}
+
+#[test]
+fn software_vulkan_learns_from_shared_prompts_as_flex() {
+    let flex = gradients_of_shared_prompts(&Device::flex());
+    let vulkan = gradients_of_shared_prompts(&software_vulkan());
+    assert_close(&flex, &vulkan);
+    assert!(flex.iter().flatten().any(|slope| slope.abs() > 0.01));
 }
