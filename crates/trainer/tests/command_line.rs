@@ -15,6 +15,8 @@ mod minilm;
 mod objectives;
 #[path = "command_line/plan.rs"]
 mod plan;
+#[path = "command_line/rounds.rs"]
+mod rounds;
 #[path = "command_line/self_play.rs"]
 mod self_play;
 #[path = "command_line/smollm2.rs"]

@@ -150,15 +150,23 @@ impl Attention {
         sight: Sight<'_>,
     ) -> Tensor<3> {
         let (query, key, value) = self.project(input, rotation);
-        let visibility = match sight {
-            Sight::Padded(visibility) => visibility,
+        match sight {
+            Sight::Padded(visibility) => self.attend_padded([query, key, value], visibility),
             #[cfg(feature = "train")]
             Sight::Ragged(layout) => {
-                return layout.attend([query, key, value], |[query, key, value], visibility| {
+                layout.attend([query, key, value], |[query, key, value], visibility| {
                     merge(self.attend(query, key, value, Some(visibility)))
-                });
+                })
             }
-        };
+        }
+    }
+
+    /// Queries, keys and values of one rectangle, `[B, H, T, d_head]` each `-> [B, T, heads * d_head]`
+    fn attend_padded(
+        &self,
+        [query, key, value]: [Tensor<4>; 3],
+        visibility: &Visibility,
+    ) -> Tensor<3> {
         let fused = !query.is_autodiff() && query.dims()[1] == self.n_kv_heads;
         #[cfg(feature = "train")]
         let ((key, value), fused) = (self.prefixed(key, value), fused && self.prefix.is_none());

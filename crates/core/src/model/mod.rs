@@ -57,8 +57,8 @@ pub use rotary::{Rotary, Rotation};
 pub use row::{HostMatrix, HostNumbers, HostView};
 #[cfg(feature = "train")]
 pub use scorer::{Scorer, Trunk, say};
-pub(crate) use tokens::distinct;
 pub use tokens::{PaddingSide, Tokens};
+pub(crate) use tokens::{distinct, indices};
 pub use transformer::Transformer;
 #[cfg(feature = "train")]
 pub use valued::{Estimates, Head, Places, Valued};

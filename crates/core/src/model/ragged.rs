@@ -7,7 +7,7 @@
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 use super::attention::Visibility;
-use super::tokens::{PaddingSide, Tokens, distinct};
+use super::tokens::{PaddingSide, Tokens, distinct, indices};
 use super::transformer::{Transformer, causal};
 
 /// Prompts with their completions, as plain data.
@@ -141,17 +141,10 @@ impl Rows {
         self.places(0).zip(self.first..).for_each(|(place, token)| tokens[place] = token);
         Rectangle {
             dims: [self.lengths.len(), self.time],
-            tokens: indices(tokens.into_iter(), &like.device()),
+            tokens: indices(tokens, &like.device()),
             visibility: Visibility::new(sees, like),
         }
     }
-}
-
-/// `-> [N]`
-fn indices(all: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
-    let all: Vec<i32> = all.map(|one| one as i32).collect();
-    let count = all.len();
-    Tensor::from_data(TensorData::new(all, [count]), device)
 }
 
 impl Rectangle {

@@ -78,3 +78,10 @@ pub(crate) fn distinct<'a>(
     let of = of.collect();
     (all, of)
 }
+
+/// Places in a dimension, on the device. `-> [N]`
+pub(crate) fn indices(all: impl IntoIterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
+    let all: Vec<i32> = all.into_iter().map(|one| one as i32).collect();
+    let count = all.len();
+    Tensor::from_data(TensorData::new(all, [count]), device)
+}

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation};
+use burn::tensor::{DType, Device, Tensor, TensorData, activation};
 use rand::Rng;
 
 use super::parameters::{changed, each, filled, normal, replace};
-use super::{PaddingSide, Tokens, Transformer};
+use super::{PaddingSide, Tokens, Transformer, indices};
 
 /// One hidden layer of `2 D` between hidden states and what is said of them.
 #[derive(Module, Debug)]
@@ -133,10 +133,7 @@ pub(super) fn states(model: &Transformer, read: &Places) -> Tensor<2> {
     let tokens = Tokens::new(&rows, PaddingSide::Right, &device);
     let hidden = model.hidden(&tokens, None);
     let [batch, time, width] = hidden.dims();
-    let places: Vec<i32> =
-        read.places.iter().map(|(row, place)| (row * time + place) as i32).collect();
-    let count = places.len();
-    let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device);
+    let places = indices(read.places.iter().map(|(row, place)| row * time + place), &device);
     hidden.reshape([batch * time, width]).select(0, places)
 }
 

@@ -4,7 +4,7 @@
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData, activation};
 
 use crate::first_order::{constant, with_gradient_of};
-use crate::model::{PaddingSide, Tokens, Transformer};
+use crate::model::{PaddingSide, Tokens, Transformer, indices};
 #[cfg(feature = "train")]
 use crate::model::{Ragged, Tape};
 
@@ -109,13 +109,11 @@ fn inputs(pairs: &[(&[u32], &[u32])]) -> Vec<Vec<u32>> {
 /// Logits at the places that choose. `[B, T, D] -> [N, V]`
 fn logits_at(model: &Transformer, pairs: &[(&[u32], &[u32])], hidden: Tensor<3>) -> Tensor<2> {
     let [batch, time, width] = hidden.dims();
-    let mut places = Vec::new();
-    for (row, (prompt, completion)) in pairs.iter().enumerate() {
+    let places = pairs.iter().enumerate().flat_map(|(row, (prompt, completion))| {
         let first = row * time + prompt.len() - 1;
-        places.extend((first..first + completion.len()).map(|place| place as i32));
-    }
-    let count = places.len();
-    let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &model.device());
+        first..first + completion.len()
+    });
+    let places = indices(places, &model.device());
     logits(model, hidden.reshape([batch * time, width]).select(0, places))
 }
 

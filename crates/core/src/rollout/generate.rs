@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::coins::Coins;
 use super::prefill::prefill;
 use super::sampling::{distribution, draw, log_probs, occurring, penalize};
-use crate::model::{Cache, Tokens, Transformer};
+use crate::model::{Cache, Tokens, Transformer, indices};
 
 /// Tokens decoded between two reads where nobody watches.
 const READ_EVERY: usize = 8;
@@ -294,8 +294,7 @@ impl<'a> Decoder<'a> {
         let ended = (0..self.rows.len()).filter(|row| !open.contains(row));
         let mut kept: Vec<usize> = open.iter().copied().chain(ended).take(size).collect();
         kept.sort_unstable();
-        let places = kept.iter().map(|row| *row as i32).collect::<Vec<_>>();
-        let places = Tensor::from_data(TensorData::new(places, [size]), &self.model.device());
+        let places = indices(kept.iter().copied(), &self.model.device());
         self.rows = kept.into_iter().map(|row| self.rows[row]).collect();
         self.cache.select(&places);
         self.logits.inplace(|logits| logits.select(0, places.clone()));

@@ -1,8 +1,8 @@
 //! Reading prompts before decoding: those that several completions share are read once.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 
-use crate::model::{Cache, PaddingSide, Tokens, Transformer, distinct};
+use crate::model::{Cache, PaddingSide, Tokens, Transformer, distinct, indices};
 
 /// A cache that holds `prompts` and has room for so many more tokens, and the hidden states of their last ones.
 /// `-> [B, 1, D]`
@@ -25,8 +25,7 @@ pub(super) fn prefill(
     if count == prompts.len() {
         return (cache, hidden);
     }
-    let of: Vec<i32> = of.into_iter().map(|row| row as i32).collect();
-    let of = Tensor::<1, Int>::from_data(TensorData::new(of, [prompts.len()]), &device);
+    let of = indices(of, &device);
     cache.select(&of);
     (cache, hidden.select(0, of))
 }

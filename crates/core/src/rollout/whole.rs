@@ -10,7 +10,7 @@ use burn::tensor::{Int, Tensor, TensorData, activation};
 use super::generate::GenerateError;
 use super::prefill::prefill;
 use super::valued::Decoding;
-use crate::model::{Cache, Estimates, Tokens, Transformer, Valued};
+use crate::model::{Cache, Estimates, Tokens, Transformer, Valued, indices};
 
 /// Hypotheses that are read together, over all prompts.
 const AT_ONCE: usize = 512;
@@ -103,7 +103,7 @@ async fn beam(
 #[derive(Debug, Default)]
 struct Next {
     /// The row that read what is before each.
-    parents: Vec<i32>,
+    parents: Vec<usize>,
     tokens: Vec<i32>,
     /// Its place in its sequence.
     positions: Vec<i32>,
@@ -111,7 +111,7 @@ struct Next {
 
 impl Next {
     fn row(&mut self, parent: usize, token: u32, position: usize) -> usize {
-        self.parents.push(parent as i32);
+        self.parents.push(parent);
         self.tokens.push(token as i32);
         self.positions.push(position as i32);
         self.parents.len() - 1
@@ -130,7 +130,7 @@ impl<'a> Reader<'a> {
         let column = |values: &[i32]| {
             Tensor::<2, Int>::from_data(TensorData::new(values.to_vec(), [count, 1]), &device)
         };
-        self.cache.select(&column(&next.parents).reshape([count]));
+        self.cache.select(&indices(next.parents.iter().copied(), &device));
         let tokens = Tokens::next(column(&next.tokens), column(&next.positions));
         self.hidden = self.model.hidden_cached(&tokens, &mut self.cache);
     }

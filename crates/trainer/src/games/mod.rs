@@ -150,6 +150,15 @@ pub fn run(args: &GamesArgs) -> Result<()> {
     if args.games == 0 {
         return Err(usage("--games is 0: play at least one"));
     }
+    if args.candidates == Some(0) {
+        return Err(usage("--candidates is 0: give 1 to choose token by token, or more"));
+    }
+    if args.temperature.is_some_and(|temperature| !(0.0..f64::INFINITY).contains(&temperature)) {
+        return Err(usage("--temperature must be 0 or more: 0 is greedy"));
+    }
+    if args.beta.is_some_and(|beta| !beta.is_finite()) {
+        return Err(usage("--beta must be a number"));
+    }
     let words = Arc::new(data::words(args.words.as_deref())?);
     let (mut player, name) = player(args, kind)?;
     let mut file = args.output.as_deref().map(create).transpose()?;
